@@ -1,0 +1,58 @@
+"""What is stored: every table of the system, one module per subject."""
+
+from piccolo.table import Table
+
+from bioscope_gql.tables.classifications import (
+    Classification,
+    ClassificationItem,
+    ClassificationResult,
+    DeadLetter,
+    IdempotencyKey,
+)
+from bioscope_gql.tables.datasets import Dataset, DatasetGrant
+from bioscope_gql.tables.devices import Device
+from bioscope_gql.tables.images import Image, ObjectDeletion
+from bioscope_gql.tables.models import Model, Worker
+from bioscope_gql.tables.tokens import AuditEvent, LoginSession, RefreshToken
+from bioscope_gql.tables.users import ServiceAccount, User
+
+ALL: tuple[type[Table], ...] = (
+    User,
+    ServiceAccount,
+    LoginSession,
+    RefreshToken,
+    AuditEvent,
+    Device,
+    Dataset,
+    DatasetGrant,
+    Image,
+    ObjectDeletion,
+    Model,
+    Worker,
+    Classification,
+    ClassificationItem,
+    ClassificationResult,
+    IdempotencyKey,
+    DeadLetter,
+)
+
+__all__ = [
+    "ALL",
+    "AuditEvent",
+    "Classification",
+    "ClassificationItem",
+    "ClassificationResult",
+    "Dataset",
+    "DatasetGrant",
+    "DeadLetter",
+    "Device",
+    "IdempotencyKey",
+    "Image",
+    "LoginSession",
+    "Model",
+    "ObjectDeletion",
+    "RefreshToken",
+    "ServiceAccount",
+    "User",
+    "Worker",
+]
