@@ -146,9 +146,14 @@ def owner_of(key: str) -> Owner | None:
     return Owner(UUID(dataset), UUID(image))
 
 
+def is_key(key: str) -> bool:
+    """Whether this is a few plain segments, none of which can lead elsewhere."""
+    return _KEY.fullmatch(key) is not None
+
+
 def checked_key(key: str) -> str:
-    """The key itself, if it is one: a few plain segments, none of which can lead elsewhere."""
-    if not _KEY.fullmatch(key):
+    """The key itself; ValueError if it is none."""
+    if not is_key(key):
         raise ValueError(f"{key!r} is not a key of the blob store.")
     return key
 

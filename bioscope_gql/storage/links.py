@@ -92,7 +92,9 @@ def load_or_create_secret(path: Path) -> bytes:
             _create_secret(path)
         secret = path.read_bytes()
     except OSError as error:
-        raise ConfigurationError([f"The link secret {path} can't be read or made: {error.strerror}."]) from error
+        raise ConfigurationError(
+            [f"The link secret {path} can't be read or made: {error.strerror}."]
+        ) from error
     if len(secret) < SECRET_BYTES:
         raise ConfigurationError(
             [f"The link secret {path} is too short. Delete the file: a new one is made, and old links end."]
@@ -127,7 +129,9 @@ def _canonical(grant: Grant) -> str:
 def _parsed(path: str, query: str) -> tuple[Grant, str]:
     """What a link claims, and the signature that should prove it."""
     try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=4)
+        pairs = parse_qsl(
+            query, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=4
+        )
         parts = dict(pairs)
         key, expiry = checked_key(path.removeprefix(PATH)), parts.pop("exp")
         signature, kind, name = parts.pop("sig"), parts.pop("type"), parts.pop("name", None)

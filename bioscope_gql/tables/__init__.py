@@ -53,6 +53,7 @@ __all__ = [
     "ObjectDeletion",
     "RefreshToken",
     "ServiceAccount",
+    "Table",
     "User",
     "Worker",
 ]

@@ -19,7 +19,7 @@ class Image(Table, tablename="images"):
     content_type = Varchar(length=100)
     file_size = BigInt()
     sha256 = Varchar(length=64)
-    storage_path = Varchar(length=300, secret=True)
+    storage_path = Varchar(length=300)
     width = Integer()
     height = Integer()
     bit_depth = Integer()

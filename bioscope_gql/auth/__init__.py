@@ -1,0 +1,1 @@
+"""Who is asking: passwords, signing keys, tokens, sessions."""

@@ -1,0 +1,85 @@
+"""Who in this process is watching which run, and what changed that others should hear of.
+
+The database says what, a signal only says that: a watcher has one flag, however much happens.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A run that is at `version` now."""
+
+    run: UUID
+    dataset: UUID
+    version: int
+
+
+class Watch:
+    """One watcher's flag, and the version that it told last."""
+
+    def __init__(self, run: UUID) -> None:
+        self.run = run
+        self.told_version = 0
+        self._changed = asyncio.Event()
+
+    def wake(self) -> None:
+        self._changed.set()
+
+    def clear(self) -> None:
+        """To be called before the state is read: what changes from then on sets the flag again."""
+        self._changed.clear()
+
+    async def changed(self) -> None:
+        await self._changed.wait()
+
+
+class Hub:
+    """Wakes the watchers of this process, and keeps what other replicas have not been told yet."""
+
+    def __init__(self) -> None:
+        self._watches: dict[UUID, set[Watch]] = {}
+        self._untold: dict[UUID, Change] = {}
+        self._has_untold = asyncio.Event()
+
+    @asynccontextmanager
+    async def watching(self, run: UUID) -> AsyncGenerator[Watch, None]:
+        watch = Watch(run)
+        self._watches.setdefault(run, set()).add(watch)
+        try:
+            yield watch
+        finally:
+            left = self._watches[run]
+            left.discard(watch)
+            if not left:
+                del self._watches[run]
+
+    def tell(self, change: Change) -> None:
+        """A change was committed here: wake who watches it, and let the other replicas know.
+
+        Of several changes of one run only the newest is kept, so an outage of the broker costs no memory.
+        """
+        self.wake(change.run)
+        self._untold[change.run] = change
+        self._has_untold.set()
+
+    def wake(self, run: UUID) -> None:
+        for watch in self._watches.get(run, ()):
+            watch.wake()
+
+    async def untold(self) -> list[Change]:
+        """Wait for changes that others should hear of, and take them."""
+        await self._has_untold.wait()
+        self._has_untold.clear()
+        changes = list(self._untold.values())
+        self._untold.clear()
+        return changes
+
+    @property
+    def watched(self) -> dict[UUID, int]:
+        """The runs that are watched, with the oldest version that one of their watchers told last."""
+        return {run: min(w.told_version for w in watches) for run, watches in self._watches.items()}

@@ -1,0 +1,211 @@
+"""Accounts, sign-ins, and who is asking."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from bioscope_gql.db import Row
+from bioscope_gql.errors import (
+    Conflict,
+    FieldProblem,
+    Forbidden,
+    InvalidCredentials,
+    InvalidInput,
+    NotFound,
+    Unauthenticated,
+)
+from bioscope_gql.policy import Action, Viewer
+from bioscope_gql.resolvers import words
+from bioscope_gql.resolvers.paging import table_columns
+from bioscope_gql.services import Services
+from bioscope_gql.tables import User
+from bioscope_gql.vocabulary import Role, UserStatus, uuid7
+
+EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)*\.?")
+COLUMNS = table_columns(User, "u")
+
+AUTHENTICATE = """
+select u.id, u.username, u.role, u.status, s.ended_at, s.expires_at
+from login_sessions s join users u on u.id = s."user" where s.id = $1 and u.id = $2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """A token, and whose it is."""
+
+    access_token: str
+    expires_at: datetime
+    user: Row
+
+
+async def authenticate(services: Services, authorization: str | None) -> Viewer | None:
+    """Whoever the header speaks for; nobody without one. Rights are read anew each time.
+
+    Raises:
+        Unauthenticated: there is a header and it does not hold.
+    """
+    if authorization is None:
+        return None
+    kind, _, token = authorization.partition(" ")
+    if kind.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("Send `Authorization: Bearer <access token>`.", reason="INVALID")
+    claims = services.tokens.read(token.strip())
+    row = await services.db.row(AUTHENTICATE, claims.session, claims.sub)
+    if row is None or row["ended_at"] is not None or row["status"] != UserStatus.ACTIVE:
+        raise Unauthenticated("This session has ended. Sign in again.", reason="REVOKED")
+    return Viewer(
+        id=row["id"],
+        role=Role(row["role"]),
+        name=row["username"],
+        session=claims.session,
+        expires_at=claims.expires_at,
+    )
+
+
+async def still_valid(services: Services, viewer: Viewer) -> bool:
+    """Whether the session behind a long-lived socket is still good."""
+    row = await services.db.row(AUTHENTICATE, viewer.session, viewer.id)
+    return row is not None and row["ended_at"] is None and row["status"] == UserStatus.ACTIVE
+
+
+async def me(services: Services, viewer: Viewer) -> Row | None:
+    return await services.db.row(f"select {COLUMNS} from users u where u.id = $1", viewer.id)
+
+
+async def register(
+    services: Services, *, email: str, username: str, password: str, user_agent: str | None = None
+) -> SignIn:
+    """A new account with the role USER, signed in.
+
+    Raises:
+        Forbidden: registration is closed here.
+        InvalidInput: something is wrong with the e-mail, name or password.
+        Conflict: EMAIL_TAKEN or USERNAME_TAKEN.
+    """
+    if services.settings.auth.registration != "open":
+        raise Forbidden("Registration is closed here. Ask an admin for an account.", "REGISTRATION_CLOSED")
+    user = await create(services, email=email, username=username, password=password, role=Role.USER)
+    return await _sign_in(services, user, user_agent)
+
+
+async def create(services: Services, *, email: str, username: str, password: str, role: Role) -> Row:
+    """An account, for `register` and the command line.
+
+    Raises:
+        InvalidInput, Conflict: as for `register`.
+    """
+    limits = services.settings.limits
+    problems = [*_email_problems(email), *words.check_line(username, "username", most=64)]
+    problems += password_problems(password, limits.password_min_length, limits.password_max_length)
+    if problems:
+        raise InvalidInput("The account can't be made like this.", fields=problems)
+    hashed = await services.passwords.hash(password)
+    try:
+        row = await services.db.row(
+            "insert into users as u (id, email, email_key, username, username_key, hashed_password, role)"
+            f" values ($1, $2, $3, $4, $5, $6, $7) returning {COLUMNS}",
+            uuid7(),
+            email.strip(),
+            words.key(email),
+            username.strip(),
+            words.key(username),
+            hashed,
+            role.value,
+        )
+    except asyncpg.UniqueViolationError as error:
+        raise _taken(error) from None
+    assert row is not None  # an insert returns its row
+    return row
+
+
+async def login(services: Services, *, login: str, password: str, user_agent: str | None = None) -> SignIn:
+    """Sign in by e-mail or username. Unknown accounts cost the same time as wrong passwords.
+
+    Raises:
+        InvalidCredentials: no active account matches.
+    """
+    row = await services.db.row(
+        f"select {COLUMNS}, u.hashed_password from users u where u.email_key = $1 or u.username_key = $1"
+        " order by (u.email_key = $1) desc limit 1",
+        words.key(login[:1000]),
+    )
+    matches = await services.passwords.verify(row["hashed_password"] if row else None, password)
+    if row is None or not matches or row["status"] != UserStatus.ACTIVE:
+        raise InvalidCredentials()
+    return await _sign_in(services, row, user_agent)
+
+
+async def update_user(
+    services: Services, viewer: Viewer, *, id: UUID | None, role: Role | None, status: UserStatus | None
+) -> Row:
+    """Change a role, or disable an account. None leaves a thing as it is.
+
+    Raises:
+        NotFound, Forbidden: the caller is no admin, or there is no such account.
+        Conflict: LAST_ADMIN, when nobody would be left to administer.
+    """
+    viewer.must(Action.MANAGE_USERS)
+    async with services.db.transaction() as tx:
+        # Locked in one order, so that two admins can't demote each other at once.
+        admins = await tx.fetch(
+            "select id from users where role = 'ADMIN' and status = 'ACTIVE' order by id for update"
+        )
+        row = await tx.fetchrow(
+            "update users u set role = coalesce($2, u.role), status = coalesce($3, u.status),"
+            f" updated_at = clock_timestamp() where u.id = $1 returning {COLUMNS}",
+            id,
+            role,
+            status,
+        )
+        if row is None:
+            raise NotFound("There is no account of this id.", ids=[str(id)] if id else [])
+        is_admin = row["role"] == Role.ADMIN and row["status"] == UserStatus.ACTIVE
+        if not is_admin and [admin["id"] for admin in admins] == [row["id"]]:
+            raise Conflict("This is the last active admin. Make somebody else admin first.", "LAST_ADMIN")
+        if row["status"] == UserStatus.DISABLED:
+            await tx.execute(
+                "update login_sessions set ended_at = clock_timestamp(), end_reason = 'DISABLED'"
+                ' where "user" = $1 and ended_at is null',
+                row["id"],
+            )
+    return row
+
+
+def password_problems(password: str, least: int, most: int) -> list[FieldProblem]:
+    if len(password) < least:
+        return [FieldProblem("TOO_SHORT", ("password",), f"A password has at least {least} characters.")]
+    if len(password) > most:
+        return [FieldProblem("TOO_LONG", ("password",), f"A password has at most {most} characters.")]
+    if "\0" in password:
+        return [FieldProblem("FORBIDDEN_CHARACTERS", ("password",), "A password can't contain NUL.")]
+    return []
+
+
+def _email_problems(email: str) -> list[FieldProblem]:
+    if len(email) <= 320 and EMAIL.fullmatch(email.strip()) and not words.has_control(email):
+        return []
+    return [FieldProblem("INVALID_EMAIL", ("email",), "This is no e-mail address; write it as name@lab.example.")]
+
+
+def _taken(error: asyncpg.UniqueViolationError) -> Conflict:
+    if error.constraint_name == "users_email_once":
+        return Conflict("There is an account of this e-mail already. Sign in instead.", "EMAIL_TAKEN")
+    return Conflict("Somebody has this username already. Choose another.", "USERNAME_TAKEN")
+
+
+async def _sign_in(services: Services, user: Row, user_agent: str | None) -> SignIn:
+    session = uuid7()
+    await services.db.execute(
+        'insert into login_sessions (id, "user", user_agent, expires_at)'
+        " values ($1, $2, $3, clock_timestamp() + make_interval(days => $4))",
+        session,
+        user["id"],
+        (user_agent or "")[:400] or None,
+        services.settings.auth.refresh_days,
+    )
+    token, expires_at = services.tokens.issue(user["id"], session)
+    return SignIn(token, expires_at, user)

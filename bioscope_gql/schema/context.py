@@ -1,0 +1,52 @@
+"""What a resolver of the schema can reach."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import strawberry
+from strawberry.dataloader import DataLoader
+
+from bioscope_gql.errors import Unauthenticated
+from bioscope_gql.policy import Viewer
+from bioscope_gql.services import Services
+
+Batch = Callable[[Sequence[Any]], Any]
+
+
+@dataclass(slots=True)
+class Context:
+    """Lives as long as one operation; its loaders as long as one event of it."""
+
+    services: Services
+    caller: Viewer | None
+    request_id: str = ""
+    origin: str = ""
+    user_agent: str | None = None
+    response_headers: list[tuple[str, str]] = field(default_factory=list)
+    _loaders: dict[Hashable, DataLoader[Any, Any]] = field(default_factory=dict)
+
+    @property
+    def viewer(self) -> Viewer:
+        """Whoever asks.
+
+        Raises:
+            Unauthenticated: nobody signed in.
+        """
+        if self.caller is None:
+            raise Unauthenticated("Sign in first: send `Authorization: Bearer <access token>`.")
+        return self.caller
+
+    def loader(self, key: Hashable, batch: Batch) -> DataLoader[Any, Any]:
+        """The loader that goes by `key`, made on first use; it batches and remembers."""
+        found = self._loaders.get(key)
+        if found is None:
+            found = self._loaders[key] = DataLoader(batch)
+        return found
+
+    def fresh(self) -> None:
+        """Forget what was loaded: the next event of a subscription reads again."""
+        self._loaders.clear()
+
+
+Info = strawberry.Info[Context, None]

@@ -1,0 +1,49 @@
+"""GraphQL types that show a table row.
+
+    @define.type
+    class Image(View, Node, table=tables.Image):
+        filename: str                                     # the column of that name
+        dataset: Dataset = belongs_to(tables.Image.dataset)   # an edge, see `edges.py`
+
+A plain field is the column of its name; what is not a column is an edge or a method.
+"""
+
+from typing import Any, ClassVar, Self
+from uuid import UUID
+
+from bioscope_gql.db import Row
+from bioscope_gql.tables import Table
+
+
+class View:
+    """Base of a type that shows a row. Made by `of`, never by its constructor."""
+
+    table: ClassVar[type[Table]]
+    row: Row
+
+    def __init_subclass__(cls, *, table: type[Table] | None = None, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if table is not None:
+            cls.table = table
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        shown = object.__new__(cls)
+        shown.__dict__["row"] = row
+        return shown
+
+    @classmethod
+    def of_any(cls, row: Row | None) -> Self | None:
+        return None if row is None else cls.of(row)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["row"][name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__} shows no column {name!r}") from None
+
+
+def row_id(view: Any) -> UUID:
+    """The primary key of the row that a view shows."""
+    id: UUID = view.row["id"]
+    return id

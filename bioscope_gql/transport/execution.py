@@ -1,0 +1,240 @@
+"""From an operation to its answers, whatever it came by: HTTP, a socket, an event stream."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from inspect import isawaitable
+from typing import Any, Literal, Protocol, TypeAlias
+
+import orjson
+import strawberry
+from graphql import ExecutionResult, OperationType
+from graphql.execution import (
+    Executor,
+    create_source_event_stream,
+    execute,
+    execute_subscription_event,
+    map_source_to_response_event,
+)
+from graphql.execution.executor_throwing_on_incremental import ExecutorThrowingOnIncremental
+from starlette.requests import HTTPConnection
+from strawberry.execution import optimized_is_awaitable
+
+from bioscope_gql.errors import Refusal, Unauthenticated
+from bioscope_gql.policy import Viewer
+from bioscope_gql.transport.documents import Documents, InvalidDocument, Operation
+from bioscope_gql.transport.limits import Limits
+from bioscope_gql.transport.masking import FormattedError, describe, refused, rejected
+from bioscope_gql.transport.requests import GraphQLRequest, Malformed
+from bioscope_gql.vocabulary import uuid7
+
+OPEN_FIELDS = frozenset(
+    "register login refreshSession logout setPassword me server __typename __schema __type".split()
+)
+"""Root fields for anybody, signed in or not."""
+
+TOKENLESS_FIELDS = frozenset("register login refreshSession setPassword".split())
+"""An operation of only these never looks at the Authorization header: it may be just what is broken."""
+
+
+NOT_SIGNED_IN = "You are not signed in. Send `Authorization: Bearer` and your access token."
+
+
+class Authenticator(Protocol):
+    """Tells who is behind a token."""
+
+    async def authenticate(self, authorization: str | None, *, accept_expired: bool = False) -> Viewer | None:
+        """The viewer of an Authorization header (`Bearer ...`), read afresh; None without a header.
+
+        `accept_expired` is for logout: a token that is good but for its age will do.
+
+        Raises:
+            Unauthenticated: the token does not hold, `reason` says why.
+        """
+
+    async def still_valid(self, viewer: Viewer) -> bool:
+        """Whether session and account are still in force. The token's age is not asked."""
+
+
+Transport: TypeAlias = Literal["post", "get", "multipart", "websocket"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One operation on its way: what a context may want to know of how it came in."""
+
+    request_id: str
+    connection: HTTPConnection
+    transport: Transport
+    response_headers: list[tuple[str, str]] = field(default_factory=list)
+    """Sent with the answer over HTTP, `Set-Cookie` for one; nobody reads them on a socket."""
+
+    @classmethod
+    def over(cls, connection: HTTPConnection, transport: Transport) -> "Call":
+        """A call that bears the request id of its connection, or a new one where nobody gave it one."""
+        request_id = connection.scope.get("state", {}).get("request_id")
+        return cls(request_id or str(uuid7()), connection, transport)
+
+
+class ContextFactory(Protocol):
+    """Makes what resolvers get as `info.context`.
+
+    Called once for every query and mutation. For a subscription once for its source and again for
+    every event, so that no loader is older than the event that it serves.
+    """
+
+    def __call__(self, viewer: Viewer | None, call: Call) -> object:
+        """A new context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One GraphQL response. Where it was not `executed`, there is no `data` member."""
+
+    errors: Sequence[FormattedError] = ()
+    data: dict[str, Any] | None = None
+    executed: bool = True
+    status: int | None = None
+    """Of HTTP, where it does not follow from the rest."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def codes(self) -> set[str]:
+        return {error["extensions"]["code"] for error in self.errors}
+
+    def encode(self, request_id: str) -> bytes:
+        """The response as JSON."""
+        response: dict[str, Any] = {"data": self.data} if self.executed else {}
+        if self.errors:
+            response = {"errors": self.errors, **response}
+        try:
+            return orjson.dumps(response, option=orjson.OPT_NON_STR_KEYS)
+        except (TypeError, RecursionError) as error:
+            return orjson.dumps({"errors": [describe(error, request_id)], "data": None})
+
+
+class Execution:
+    """A schema, ready to answer."""
+
+    def __init__(
+        self,
+        schema: strawberry.Schema,
+        *,
+        authenticator: Authenticator,
+        make_context: ContextFactory,
+        limits: Limits,
+        introspection: bool,
+    ) -> None:
+        self.limits = limits
+        self.authenticator = authenticator
+        self._make_context = make_context
+        self._schema = schema._schema
+        self._documents = Documents(self._schema, limits, introspection=introspection)
+        self._hide_suggestions = not introspection
+
+    def find(self, request: GraphQLRequest) -> Operation:
+        """The operation that `request` means; raises what `Documents.find` raises."""
+        return self._documents.find(request.query, request.operation_name)
+
+    async def admit(self, operation: Operation, authorization: str | None) -> Viewer | None:
+        """Who asks, if they may ask this at all: nothing of the operation has run yet.
+
+        Raises:
+            Unauthenticated: the token does not hold, or one is needed and missing.
+        """
+        asked = operation.root_fields - {"__typename"}
+        if asked and asked <= TOKENLESS_FIELDS:
+            return None
+        viewer = await self.authenticator.authenticate(authorization, accept_expired=asked == {"logout"})
+        if viewer is None and not asked <= OPEN_FIELDS:
+            raise Unauthenticated(NOT_SIGNED_IN)
+        return viewer
+
+    async def signed_in(self, authorization: str | None) -> Viewer:
+        """Who asks, where nobody may without a token; raises `Unauthenticated`."""
+        viewer = await self.authenticator.authenticate(authorization)
+        if viewer is None:
+            raise Unauthenticated(NOT_SIGNED_IN)
+        return viewer
+
+    async def answer(
+        self, operation: Operation, variables: dict[str, Any], viewer: Viewer | None, call: Call
+    ) -> Answer:
+        """Run a query or mutation to its end."""
+        result = execute(
+            self._schema,
+            operation.document,
+            context_value=self._make_context(viewer, call),
+            variable_values=variables,
+            operation_name=operation.name,
+            executor_class=ExecutorThrowingOnIncremental,
+            is_awaitable=optimized_is_awaitable,
+            hide_suggestions=self._hide_suggestions,
+        )
+        return self._told(await result if isawaitable(result) else result, operation, call)
+
+    async def answers(
+        self, operation: Operation, variables: dict[str, Any], viewer: Viewer | None, call: Call
+    ) -> AsyncGenerator[Answer, None]:
+        """Every answer of an operation of any kind. One that was not executed is the only one."""
+        if operation.kind is not OperationType.SUBSCRIPTION:
+            yield await self.answer(operation, variables, viewer, call)
+            return
+        events = await self._subscribe(operation, variables, viewer, call)
+        if isinstance(events, Answer):
+            yield events
+            return
+        begun = False
+        async with aclosing(events):
+            try:
+                async for result in events:
+                    begun = True
+                    yield self._told(result, operation, call)
+            except Exception as error:
+                yield Answer([describe(error, call.request_id, operation.name)], executed=begun)
+
+    async def _subscribe(
+        self, operation: Operation, variables: dict[str, Any], viewer: Viewer | None, call: Call
+    ) -> AsyncGenerator[ExecutionResult, None] | Answer:
+        executor = ExecutorThrowingOnIncremental.build(
+            self._schema,
+            operation.document,
+            None,
+            self._make_context(viewer, call),
+            variables,
+            operation.name,
+            is_awaitable=optimized_is_awaitable,
+            hide_suggestions=self._hide_suggestions,
+        )
+        if isinstance(executor, list):
+            return Answer(rejected(executor, "BAD_USER_INPUT"), executed=False)
+        source = create_source_event_stream(executor)
+        source = await source if isawaitable(source) else source
+        if isinstance(source, ExecutionResult):
+            return Answer([describe(e, call.request_id, operation.name) for e in source.errors or ()], executed=False)
+
+        def execute_event(event_executor: Executor[Any]) -> Any:
+            event_executor.context_value = self._make_context(viewer, call)
+            return execute_subscription_event(event_executor)
+
+        return map_source_to_response_event(executor, source, execute_event)
+
+    def _told(self, result: ExecutionResult, operation: Operation, call: Call) -> Answer:
+        """A result with its errors as the client may see them."""
+        errors = result.errors or ()
+        described = [describe(error, call.request_id, operation.name) for error in errors]
+        executed = result.data is not None or any(error.path is not None for error in errors)
+        return Answer(described, result.data, executed)
+
+
+def failure(error: Exception, request_id: str) -> Answer:
+    """The answer to an operation that ended before it was executed, by whatever was raised."""
+    if isinstance(error, InvalidDocument):
+        return Answer(error.errors, executed=False)
+    if isinstance(error, Malformed):
+        return Answer([refused(error)], executed=False, status=error.status, headers=error.headers)
+    if isinstance(error, Refusal):
+        return Answer([refused(error)], executed=False)
+    described = describe(error, request_id)
+    # A bug of ours is told as a field error would be: the request itself was in order.
+    return Answer([described], executed=described["extensions"]["code"] == "INTERNAL_SERVER_ERROR")

@@ -1,0 +1,133 @@
+"""The Kafka clients of a worker, made and, with a time limit, ended.
+
+aiokafka itself, not FastStream's broker: a worker commits a prefix of what it holds, keeps polling while
+every slot is busy and replaces its producer, none of which FastStream lets its user do.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import (  # type: ignore[import-untyped]
+    AIOKafkaConsumer,
+    AIOKafkaProducer,
+    ConsumerRebalanceListener,
+    ConsumerRecord,
+    TopicPartition,
+)
+from aiokafka.coordinator.assignors.roundrobin import (  # type: ignore[import-untyped]
+    RoundRobinPartitionAssignor,
+)
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError  # type: ignore[import-untyped]
+
+from bioscope_gql.worker.options import Options
+
+__all__ = [
+    "OUTAGES",
+    "AIOKafkaConsumer",
+    "AIOKafkaProducer",
+    "ConsumerRebalanceListener",
+    "ConsumerRecord",
+    "KafkaError",
+    "MessageSizeTooLargeError",
+    "TopicPartition",
+    "bounded",
+    "consumer",
+    "producer",
+]
+
+OUTAGES = (KafkaError, OSError, TimeoutError)
+"""What a client raises when its broker is away or refuses it; the answer is to wait and to try again."""
+
+_STOP_SECONDS = 3
+_log = logging.getLogger(__name__)
+
+
+class PatientAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]
+    """Gives the followers of a group a head start, which the embedded broker's coordinator needs."""
+
+    @classmethod
+    def assign(cls, cluster: Any, members: Any) -> Any:
+        if len(members) > 1:
+            time.sleep(0.15)
+        return super().assign(cluster, members)
+
+
+@asynccontextmanager
+async def producer(options: Options) -> AsyncIterator[AIOKafkaProducer]:
+    """A connected producer that neither loses nor doubles a message while it lives."""
+    made = AIOKafkaProducer(
+        bootstrap_servers=options.bootstrap_servers,
+        acks="all",
+        enable_idempotence=True,
+        max_batch_size=131_072,
+        request_timeout_ms=3_000 if options.development else 10_000,
+        **options.security,
+    )
+    try:
+        await made.start()
+        yield made
+    finally:
+        # it would wait for unsent messages as long as an outage lasts
+        if not await bounded(made.stop()):
+            await bounded(made._sender.close())
+            await bounded(made.client.close())
+
+
+@asynccontextmanager
+async def consumer(
+    options: Options, *, topic: str, group: str, listener: ConsumerRebalanceListener
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A connected consumer that reads a topic from the earliest and commits only when told to."""
+    made = AIOKafkaConsumer(
+        bootstrap_servers=options.bootstrap_servers,
+        group_id=group,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        **_times(options),
+        **options.security,
+    )
+    try:
+        made.subscribe([topic], listener=listener)
+        await made.start()
+        yield made
+    finally:
+        await bounded(made.stop())
+
+
+def _times(options: Options) -> dict[str, Any]:
+    if not options.development:
+        return {
+            "session_timeout_ms": 6_000,
+            "heartbeat_interval_ms": 500,
+            "fetch_max_wait_ms": 500,
+            "request_timeout_ms": 10_000,
+        }
+    # the embedded broker parks an empty fetch for its whole wait, and a rejoin for the whole session
+    return {
+        "session_timeout_ms": 1_500,
+        "heartbeat_interval_ms": 300,
+        "fetch_max_wait_ms": 5,
+        "request_timeout_ms": 3_000,
+        "partition_assignment_strategy": (PatientAssignor,),
+    }
+
+
+async def bounded(ending: Awaitable[object], seconds: float = _STOP_SECONDS) -> bool:
+    """Await the end of a client for at most `seconds`; say whether it ended well."""
+    task = asyncio.ensure_future(ending)
+    # aiokafka's stop can raise CancelledError though nobody cancelled: in a task of its own it stays there
+    await asyncio.wait([task], timeout=seconds)
+    if not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=1)
+        return False
+    if task.cancelled():
+        return False
+    if error := task.exception():
+        _log.info("A Kafka client did not end well: %s", error)
+        return False
+    return True

@@ -1,0 +1,109 @@
+"""Where a worker finds Kafka and the API, from `BIOSCOPE_*` variables and the command line (which wins)."""
+
+import argparse
+import os
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bioscope_gql.events.messages import Topics
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How one worker process runs.
+
+    `development`: the broker is the embedded one, which forgets everything and needs short times.
+    `security`: the aiokafka arguments for SASL and TLS.
+    `stop_seconds`: how long work in hand may take once the worker was told to stop.
+    `name`: unique per process; by default the model's name, the host and the process id.
+    """
+
+    bootstrap_servers: str
+    topics: Topics = field(default_factory=Topics)
+    concurrency: int = 1
+    development: bool = False
+    security: Mapping[str, Any] = field(default_factory=dict)
+    api_url: str | None = None
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
+    stop_seconds: float = 30
+    end_with_parent: bool = False
+    name: str | None = None
+
+
+def from_command_line(
+    arguments: Sequence[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    *,
+    description: str = "A classifier worker of BioScope GQL.",
+) -> Options:
+    """The options of a worker command; a missing or wrong one ends the process with a sentence."""
+    given = os.environ if environment is None else environment
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--bootstrap-servers",
+        default=given.get("BIOSCOPE_KAFKA__BOOTSTRAP_SERVERS"),
+        help="Kafka's addresses (BIOSCOPE_KAFKA__BOOTSTRAP_SERVERS)",
+    )
+    parser.add_argument(
+        "--concurrency",
+        type=_positive,
+        default=given.get("BIOSCOPE_WORKER__CONCURRENCY", str(os.cpu_count() or 1)),
+        help="pictures at the same time (BIOSCOPE_WORKER__CONCURRENCY; as many as there are cores)",
+    )
+    parser.add_argument(
+        "--development",
+        action="store_true",
+        default=given.get("BIOSCOPE_WORKER__DEVELOPMENT", "").lower() in _TRUE,
+        help="the broker is the embedded one (BIOSCOPE_WORKER__DEVELOPMENT)",
+    )
+    parser.add_argument(
+        "--stop-seconds", type=float, default=30.0, help="time for work in hand after SIGTERM (30)"
+    )
+    parser.add_argument("--end-with-parent", action="store_true", help="stop when stdin closes")
+    parsed = parser.parse_args(arguments)
+    if not parsed.bootstrap_servers:
+        parser.error("Say where Kafka is: set BIOSCOPE_KAFKA__BOOTSTRAP_SERVERS or give --bootstrap-servers.")
+    return Options(
+        bootstrap_servers=parsed.bootstrap_servers,
+        topics=_topics(given),
+        concurrency=parsed.concurrency,
+        development=parsed.development,
+        security=_security(given),
+        api_url=given.get("BIOSCOPE_WORKER__API_URL"),
+        client_id=given.get("BIOSCOPE_WORKER__CLIENT_ID"),
+        client_secret=given.get("BIOSCOPE_WORKER__CLIENT_SECRET"),
+        stop_seconds=parsed.stop_seconds,
+        end_with_parent=parsed.end_with_parent,
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 upwards.")
+    return int(text)
+
+
+def _topics(given: Mapping[str, str]) -> Topics:
+    prefix = "BIOSCOPE_KAFKA__TOPICS__"
+    names = ("jobs", "results", "workers")
+    return Topics(**{name: given[prefix + name.upper()] for name in names if prefix + name.upper() in given})
+
+
+def _security(given: Mapping[str, str]) -> dict[str, Any]:
+    arguments: dict[str, Callable[[str], tuple[str, Any]]] = {
+        "PROTOCOL": lambda value: ("security_protocol", value),
+        "MECHANISM": lambda value: ("sasl_mechanism", value),
+        "USERNAME": lambda value: ("sasl_plain_username", value),
+        "PASSWORD": lambda value: ("sasl_plain_password", value),
+        "CA_FILE": lambda value: ("ssl_context", ssl.create_default_context(cafile=value)),
+    }
+    prefix = "BIOSCOPE_KAFKA__SECURITY__"
+    found = dict(make(given[prefix + name]) for name, make in arguments.items() if given.get(prefix + name))
+    if "SSL" in found.get("security_protocol", "") and "ssl_context" not in found:
+        found["ssl_context"] = ssl.create_default_context()
+    return found

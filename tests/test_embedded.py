@@ -1,0 +1,448 @@
+"""The embedded stack with real processes: what it starts, what it keeps, what it leaves behind."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg  # type: ignore[import-untyped]
+import psutil
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from bioscope_gql.embedded import lock
+from bioscope_gql.embedded.child import Child
+from bioscope_gql.embedded.stack import RunningStack, Stack, read_stack
+from bioscope_gql.errors import ConfigurationError
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(90)]
+
+TOPICS = {"bioscope.jobs": 3, "bioscope.results": 2}
+LIMIT_SECONDS = 20
+
+PARENT = """
+import asyncio, json, pathlib, sys
+from bioscope_gql.embedded.stack import Stack
+async def main():
+    async with Stack(pathlib.Path(sys.argv[1]), {"bioscope.jobs": 3}, durable=False) as stack:
+        stack.announce(url="http://127.0.0.1:8000")
+        print(json.dumps([stack.dsn, stack.bootstrap_servers]), flush=True)
+        await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+MEMBER = """
+import asyncio, json, sys
+from aiokafka import AIOKafkaConsumer
+from bioscope_gql.embedded.kafka import PatientAssignor
+async def main():
+    consumer = AIOKafkaConsumer(
+        "bioscope.jobs", bootstrap_servers=sys.argv[1], group_id="workers", session_timeout_ms=1500,
+        heartbeat_interval_ms=300, fetch_max_wait_ms=20, partition_assignment_strategy=(PatientAssignor,),
+    )
+    await consumer.start()
+    while len(consumer.assignment()) not in (1, 2):
+        await consumer.getmany(timeout_ms=50)
+    print(json.dumps([partition.partition for partition in consumer.assignment()]), flush=True)
+    ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
+    while not ended.done():
+        await consumer.getmany(timeout_ms=50)
+    await consumer.stop()
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """Not pytest's own: that lies behind a private directory, which matters when root runs this."""
+    directory = Path(tempfile.mkdtemp(prefix="bioscope-test-", dir="/tmp"))
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def private_dir() -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="bioscope-test-", dir="/tmp"))
+    yield directory
+    shutil.rmtree(directory)
+
+
+def a_stack(data_dir: Path) -> Stack:
+    return Stack(data_dir, TOPICS, durable=False)
+
+
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(dsn, timeout=LIMIT_SECONDS)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def a_producer(stack: Stack, **options: object) -> AsyncIterator[AIOKafkaProducer]:
+    producer = AIOKafkaProducer(bootstrap_servers=stack.bootstrap_servers, **options)
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await producer.stop()
+
+
+@asynccontextmanager
+async def a_consumer(stack: Stack, topic: str, **options: object) -> AsyncIterator[AIOKafkaConsumer]:
+    consumer = AIOKafkaConsumer(
+        topic,
+        bootstrap_servers=stack.bootstrap_servers,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=20,
+        **options,
+    )
+    await consumer.start()
+    try:
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    """Whether all have ended within the limit; a zombie has ended, and whoever adopted it may not care."""
+    _, left = psutil.wait_procs(processes, timeout=LIMIT_SECONDS)
+    return all(process.status() == psutil.STATUS_ZOMBIE for process in left)
+
+
+@asynccontextmanager
+async def a_parent(data_dir: Path) -> AsyncIterator[tuple[psutil.Popen, list[psutil.Process]]]:
+    """A process that runs a stack, once it runs, and its descendants."""
+    parent = psutil.Popen([sys.executable, "-c", PARENT, str(data_dir)], stdout=subprocess.PIPE)
+    try:
+        async with asyncio.timeout(LIMIT_SECONDS):
+            assert json.loads(await asyncio.to_thread(parent.stdout.readline))
+        yield parent, parent.children(recursive=True)
+    finally:
+        if parent.poll() is None:
+            parent.kill()
+        parent.wait()
+        parent.stdout.close()
+
+
+async def test_postgres_18_takes_connections_and_has_the_extensions_we_need(data_dir: Path) -> None:
+    async with a_stack(data_dir) as stack, connected(stack.dsn) as connection:
+        assert stack.postgres_is_new
+        assert stack.broker_is_new
+        assert await connection.fetchval("SHOW server_version_num") >= "180000"
+        assert await connection.fetchval("SHOW cluster_name") == "bioscope-development"
+        assert await connection.fetchval("SHOW listen_addresses") == ""
+        await connection.execute("CREATE EXTENSION pg_trgm")
+        assert await connection.fetchval("SELECT similarity('lymphocyte', 'lymphocyte')") == 1.0
+
+
+async def test_a_stack_that_is_not_for_tests_survives_a_crash_of_the_machine(data_dir: Path) -> None:
+    async with Stack(data_dir, {}) as stack, connected(stack.dsn) as connection:
+        assert await connection.fetchval("SHOW fsync") == "on"
+        assert await connection.fetchval("SHOW synchronous_commit") == "on"
+
+
+async def test_the_broker_has_the_topics_and_carries_a_message(data_dir: Path) -> None:
+    async with a_stack(data_dir) as stack:
+        async with a_producer(stack, acks="all", enable_idempotence=True) as producer:
+            assert len(await producer.partitions_for("bioscope.jobs")) == 3
+            await producer.send_and_wait("bioscope.jobs", b"a picture")
+        async with a_consumer(stack, "bioscope.jobs", group_id="workers") as consumer:
+            async with asyncio.timeout(LIMIT_SECONDS):
+                assert (await consumer.getone()).value == b"a picture"
+
+
+async def test_a_paused_broker_answers_nobody_until_it_is_resumed(data_dir: Path) -> None:
+    async with (
+        a_stack(data_dir) as stack,
+        a_producer(stack, request_timeout_ms=500, retry_backoff_ms=50) as producer,
+    ):
+        stack.broker.pause()
+        with pytest.raises((KafkaError, TimeoutError)):
+            await asyncio.wait_for(producer.send_and_wait("bioscope.jobs", b"lost"), 2)
+
+        stack.broker.resume()
+        async with asyncio.timeout(LIMIT_SECONDS):
+            sent = await producer.send_and_wait("bioscope.jobs", b"arrived")
+        assert sent.topic == "bioscope.jobs"
+
+
+async def test_a_stack_whose_broker_is_paused_stops(data_dir: Path) -> None:
+    async with a_stack(data_dir) as stack:
+        children = psutil.Process().children(recursive=True)
+        stack.broker.pause()
+
+    assert gone(children)
+
+
+async def test_a_second_start_on_the_same_directory_is_refused_and_harms_nothing(data_dir: Path) -> None:
+    async with a_stack(data_dir) as stack:
+        with pytest.raises(ConfigurationError) as refusal:
+            await a_stack(data_dir).__aenter__()
+
+        assert refusal.value.problems == [
+            f"A BioScope stack is already running on the data directory {data_dir} (process {os.getpid()}): "
+            "stop it first, or give this one a directory of its own with --data-dir."
+        ]
+        assert read_stack(data_dir).dsn == stack.dsn
+        async with connected(stack.dsn) as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_rows_are_there_after_a_restart_and_messages_are_not(data_dir: Path) -> None:
+    async with a_stack(data_dir) as stack:
+        async with connected(stack.dsn) as connection:
+            await connection.execute(
+                "CREATE TABLE cells (label text); INSERT INTO cells VALUES ('neutrophil')"
+            )
+        async with a_producer(stack) as producer:
+            await producer.send_and_wait("bioscope.jobs", b"forgotten", partition=0)
+
+    async with a_stack(data_dir) as stack:
+        assert not stack.postgres_is_new
+        assert stack.broker_is_new
+        async with connected(stack.dsn) as connection:
+            assert await connection.fetchval("SELECT label FROM cells") == "neutrophil"
+        async with a_consumer(stack, "bioscope.jobs") as consumer:
+            ends = await consumer.end_offsets(consumer.assignment())
+            assert set(ends.values()) == {0}
+
+
+async def test_a_stop_leaves_no_process_no_announcement_and_no_lock(data_dir: Path) -> None:
+    async with a_stack(data_dir):
+        children = psutil.Process().children(recursive=True)
+        assert len(children) > 6
+        assert lock.is_held(data_dir)
+
+    assert gone(children)
+    assert sorted(path.name for path in data_dir.iterdir()) == ["lock", "logs", "postgres"]
+    assert not lock.is_held(data_dir)
+
+
+async def test_everything_in_the_data_directory_is_closed_to_others(data_dir: Path) -> None:
+    async with a_stack(data_dir):
+        for path in data_dir.iterdir():
+            assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+        assert stat.S_IMODE(data_dir.stat().st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
+
+
+async def test_other_commands_find_a_running_stack(data_dir: Path) -> None:
+    async with a_stack(data_dir) as stack:
+        stack.announce(url="http://127.0.0.1:8000")
+
+        assert read_stack(data_dir) == RunningStack(
+            data_dir, os.getpid(), stack.dsn, stack.bootstrap_servers, "http://127.0.0.1:8000"
+        )
+        assert json.loads((data_dir / "stack.json").read_text())["development"] is True
+
+
+async def test_where_no_stack_runs_other_commands_say_so(data_dir: Path) -> None:
+    (data_dir / "stack.json").write_text("left behind by a stack that was killed")
+
+    with pytest.raises(
+        ConfigurationError, match=f"No BioScope stack is running on the data directory {data_dir}"
+    ):
+        read_stack(data_dir)
+
+
+async def test_a_killed_parent_leaves_no_process_and_the_next_start_has_its_rows(data_dir: Path) -> None:
+    async with a_parent(data_dir) as (parent, descendants):
+        async with connected(read_stack(data_dir).dsn) as connection:
+            await connection.execute("CREATE TABLE cells (label text); INSERT INTO cells VALUES ('basophil')")
+        parent.kill()
+
+        assert gone(descendants)
+
+    async with a_stack(data_dir) as stack, connected(stack.dsn) as connection:
+        assert not stack.postgres_is_new
+        assert await connection.fetchval("SELECT label FROM cells") == "basophil"
+        assert read_stack(data_dir).url is None
+
+
+async def test_a_postgres_that_lost_its_guards_is_ended_by_the_next_start(data_dir: Path) -> None:
+    async with a_parent(data_dir) as (parent, descendants):
+        orphans = [process for process in descendants if process.name() == "postgres"]
+        for guard in descendants:
+            if guard.name() == "sh" or "bioscope-postgres" in guard.cmdline():
+                guard.kill()
+        parent.kill()
+        parent.wait()
+        assert all(process.is_running() for process in orphans)
+
+        async with a_stack(data_dir) as stack, connected(stack.dsn) as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+            assert gone(orphans)
+
+
+async def test_a_crash_of_everything_and_a_pid_that_is_now_another_process_prevent_nothing(
+    data_dir: Path,
+) -> None:
+    async with a_parent(data_dir) as (parent, descendants):
+        for process in [parent, *descendants]:
+            process.send_signal(signal.SIGSTOP)
+        for process in [parent, *descendants]:
+            process.kill()
+        assert gone(descendants)
+    pid_file = data_dir / "postgres" / "postmaster.pid"
+    lines = pid_file.read_text().splitlines()
+    pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+
+    async with a_stack(data_dir) as stack, connected(stack.dsn) as connection:
+        assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_a_start_that_was_interrupted_while_the_database_was_made_is_repeated(data_dir: Path) -> None:
+    data_dir.chmod(0o711)
+    half = data_dir / "postgres.new"
+    half.mkdir()
+    (half / "PG_VERSION").write_text("18\n")
+
+    async with a_stack(data_dir) as stack:
+        assert stack.postgres_is_new
+        assert not half.exists()
+
+
+async def test_a_long_path_puts_the_socket_into_a_private_directory_that_goes_at_the_stop(
+    data_dir: Path,
+) -> None:
+    deep = data_dir / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True)
+    for path in (data_dir, deep.parent, deep):
+        path.chmod(0o711)
+
+    async with a_stack(deep) as stack:
+        sockets = (deep / "socket").readlink()
+        assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
+        async with connected(stack.dsn) as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+
+    assert not sockets.exists()
+    assert not (deep / "socket").is_symlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root hands PostgreSQL to another account")
+async def test_root_opens_no_private_directory_and_keeps_the_database_elsewhere(private_dir: Path) -> None:
+    home, state_dir = private_dir / "home", private_dir / "state"
+    private_dir.chmod(0o711)
+    home.mkdir(mode=0o700)
+    data_dir = home / "project" / ".bioscope"
+
+    for is_new in (True, False):
+        async with Stack(data_dir, {}, durable=False, state_dir=state_dir) as stack:
+            assert stack.postgres_is_new is is_new
+            place = (data_dir / "postgres").readlink()
+            assert place.parent == state_dir
+            assert str(place) in stack.notices[1]
+            assert stat.S_IMODE(place.stat().st_mode) == 0o700
+            assert stat.S_IMODE(home.stat().st_mode) == 0o700
+            async with connected(stack.dsn) as connection:
+                assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_a_directory_that_can_not_be_used_is_refused_with_a_sentence(data_dir: Path) -> None:
+    (data_dir / "file").touch()
+
+    with pytest.raises(ConfigurationError, match="choose another with --data-dir"):
+        await a_stack(data_dir / "file").__aenter__()
+
+
+async def test_a_topic_that_the_broker_refuses_ends_the_start_and_leaves_nothing(data_dir: Path) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"the topic bioscope\.jobs needs one partition or more, not 0"
+    ):
+        await Stack(data_dir, {"bioscope.jobs": 0}, durable=False).__aenter__()
+
+    assert psutil.Process().children(recursive=True) == []
+    assert not lock.is_held(data_dir)
+
+
+async def test_a_part_that_dies_is_noticed(data_dir: Path) -> None:
+    async with a_stack(data_dir) as stack:
+        failure = asyncio.create_task(stack.failure())
+        broker = next(
+            child for child in psutil.Process().children(recursive=True) if child.name().startswith("python")
+        )
+        broker.kill()
+
+        async with asyncio.timeout(LIMIT_SECONDS):
+            assert await failure == (
+                f"The embedded Kafka stand-in ended by itself: look into {stack.log_dir} and start again."
+            )
+
+
+async def test_two_processes_share_a_group_with_the_patient_assignor(data_dir: Path) -> None:
+    async with a_stack(data_dir) as stack:
+        members = [
+            psutil.Popen(
+                [sys.executable, "-c", MEMBER, stack.bootstrap_servers],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            for _ in range(2)
+        ]
+        try:
+            async with asyncio.timeout(LIMIT_SECONDS):
+                shares = [json.loads(await asyncio.to_thread(member.stdout.readline)) for member in members]
+        finally:
+            for member in members:
+                member.communicate(timeout=LIMIT_SECONDS)
+
+    assert sorted(partition for share in shares for partition in share) == [0, 1, 2]
+    assert sorted(map(len, shares)) == [1, 2]
+
+
+async def test_a_child_ends_in_good_order_and_its_words_are_in_its_log(data_dir: Path) -> None:
+    program = (
+        "import signal, sys; signal.signal(15, lambda *_: sys.exit(7)); "
+        "print('ready', flush=True); signal.pause()"
+    )
+    child = await Child.start(
+        [sys.executable, "-c", program], name="worker", log_dir=data_dir, announces=True
+    )
+    assert await child.announcement(LIMIT_SECONDS) == b"ready\n"
+    assert child.running
+
+    await child.stop()
+    await child.stop()
+
+    assert await child.wait() == 7
+    assert not child.running
+
+
+async def test_a_child_that_will_not_end_is_killed(data_dir: Path) -> None:
+    program = "import signal; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); signal.pause()"
+    child = await Child.start(
+        [sys.executable, "-c", program], name="worker", log_dir=data_dir, announces=True
+    )
+    assert await child.announcement(LIMIT_SECONDS) == b"ready\n"
+    processes = psutil.Process().children(recursive=True)
+
+    await child.stop(timeout_seconds=0.1)
+
+    assert await child.wait() == 128 + signal.SIGKILL
+    assert gone(processes)
+
+
+async def test_a_child_gets_the_environment_it_is_given_and_its_output_is_kept(data_dir: Path) -> None:
+    child = await Child.start(
+        ["/bin/sh", "-c", 'echo "$CELL"'], {"CELL": "eosinophil"}, name="w", log_dir=data_dir
+    )
+
+    async with asyncio.timeout(LIMIT_SECONDS):
+        assert await child.wait() == 0
+    await child.stop()
+
+    assert (data_dir / "w.log").read_text() == "eosinophil\n"
+    assert child.last_words() == "eosinophil"
