@@ -1,7 +1,8 @@
 """The PostgreSQL pool of the process, and the only way to open a transaction."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,11 @@ from bioscope_gql.errors import ConfigurationError
 
 OLDEST_SERVER = 18
 CLOSE_SECONDS = 5.0
+
+_AWAY_STATES = ("08", "40", "53", "57P")
+"""Classes of SQLSTATE: connection, rollback by the server, out of resources, being stopped or started."""
+
+_CLOSED = re.compile(r"\bclos(ed|ing)\b|not initialized")
 
 Row = asyncpg.Record
 Connection = asyncpg.pool.PoolConnectionProxy
@@ -130,3 +136,23 @@ async def _close(pool: asyncpg.Pool) -> None:
 def columns(names: Sequence[str], alias: str) -> str:
     """Column names as a select list of the table that goes by `alias`."""
     return ", ".join(f'{alias}."{name}"' for name in names)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether this is what asyncpg raises while PostgreSQL is away, starts, stops, is full, or rolled
+    a transaction back that it would take the next time: the same again may work a moment later."""
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "08").startswith(_AWAY_STATES)
+    if isinstance(error, asyncpg.InterfaceError):
+        return _CLOSED.search(str(error)) is not None
+    if isinstance(error, ConnectionError):
+        return True
+    return isinstance(error, OSError | TimeoutError) and "asyncpg" in _passed_through(error)
+
+
+def _passed_through(error: BaseException) -> Iterator[str]:
+    """The packages that an exception came through."""
+    trace = error.__traceback__
+    while trace is not None:
+        yield str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        trace = trace.tb_next

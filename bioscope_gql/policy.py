@@ -5,10 +5,11 @@ third is the alias by which the statement knows the table. What hangs on a datas
 sees the dataset: its owner, those with a grant, admins.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from bioscope_gql import tables
@@ -79,8 +80,9 @@ def must_reach(held: AccessLevel, needed: AccessLevel, doing: str) -> None:
         )
 
 
-def may_see_email(viewer: Viewer, user: UUID) -> bool:
-    return viewer.is_admin or viewer.id == user
+def email_for(viewer: Viewer, user: Mapping[str, Any]) -> str | None:
+    """A person's e-mail address, for themselves and for admins."""
+    return user["email"] if viewer.is_admin or viewer.id == user["id"] else None
 
 
 def access_level(viewer: Viewer, args: Args, alias: str) -> str:

@@ -1,15 +1,24 @@
 """What resolvers work with: everything long-lived, opened once and passed on."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
+import asyncpg
+
+from bioscope_gql import db
+from bioscope_gql.auth.keys import Keys
 from bioscope_gql.auth.passwords import Passwords
 from bioscope_gql.auth.tokens import Tokens
 from bioscope_gql.db import Database
+from bioscope_gql.errors import ConfigurationError
 from bioscope_gql.live.hub import Hub
 from bioscope_gql.settings import Settings
 from bioscope_gql.storage.blobs import BlobStore
 from bioscope_gql.storage.intake import Intake
+from bioscope_gql.storage.opening import store_of
 
 
 class Wake:
@@ -41,5 +50,66 @@ class Services:
     intake: Intake
     passwords: Passwords
     tokens: Tokens
-    hub: Hub
+    hub: Hub = field(default_factory=Hub)
     wake_dispatch: Wake = field(default_factory=Wake)
+
+
+class AccountServices(Protocol):
+    """As much as it takes to make accounts: the command line opens no more."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def db(self) -> Database: ...
+    @property
+    def passwords(self) -> Passwords: ...
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Services]:
+    """Everything that the settings name, for as long as the block lasts. Kafka and the store may be away.
+
+    Raises:
+        ConfigurationError: a setting is missing, a file can't be used, or the database does not let us in.
+    """
+    settings.require("database", "store", "keys")
+    keys = Keys.load(settings.auth.keys)
+    async with (
+        database_of(settings) as database,
+        store_of(settings.s3) as store,
+        Intake(settings.limits) as intake,
+    ):
+        yield Services(
+            settings=settings,
+            db=database,
+            store=store,
+            intake=intake,
+            passwords=Passwords(at_once=settings.limits.password_hashes),
+            tokens=Tokens(
+                keys, settings.auth.issuer, settings.auth.audience, 60 * settings.auth.access_minutes
+            ),
+        )
+
+
+@asynccontextmanager
+async def database_of(settings: Settings) -> AsyncIterator[Database]:
+    """The pool that the settings describe; what keeps it from being made is told in a sentence."""
+    wanted = settings.database
+    if wanted.dsn is None:
+        raise ConfigurationError(["database.dsn is missing."])
+    pool = db.connected(
+        wanted.dsn.get_secret_value(),
+        pool_min=wanted.pool_min,
+        pool_max=wanted.pool_max,
+        statement_timeout_ms=wanted.statement_timeout_ms,
+    )
+    try:
+        database = await pool.__aenter__()
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        raise ConfigurationError(
+            [f"The database of database.dsn can't be used ({error}): check its address, account and password."]
+        ) from error
+    try:
+        yield database
+    finally:
+        await pool.__aexit__(None, None, None)

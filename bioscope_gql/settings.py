@@ -342,5 +342,9 @@ class Settings(BaseSettings):
             ),
         )
 
+    def at(self, url: str) -> Self:
+        """These settings for a server that is reached at `url`, unless they say where it is reached."""
+        return self._with(app=self.app.model_copy(update={"public_url": self.app.public_url or url}))
+
     def _with(self, **sections: Section) -> Self:
         return self.model_copy(update=sections)

@@ -18,7 +18,8 @@ alter table classifications
 alter table classifications
   add column status varchar(16) not null generated always as (
     case
-      when queued + running > 0 then case when started_at is null then 'PENDING' else 'RUNNING' end
+      when queued + running > 0 then
+        case when started_at is null and succeeded + failed + cancelled = 0 then 'PENDING' else 'RUNNING' end
       when cancelled > 0 then 'CANCELLED'
       when failed = 0 then 'COMPLETED'
       when succeeded = 0 then 'FAILED'
@@ -66,7 +67,8 @@ INDEXES = {
     "classifications_by_change": "classifications (changed_xid)",
     "classification_items_by_version": "classification_items (classification, version, id)",
     "classification_items_by_image": "classification_items (image)",
-    "classification_items_by_model": "classification_items (model)",
+    "classification_items_by_run": "classification_items (classification, id desc)",
+    "classification_items_by_finish": "classification_items (model, finished_at)",
     "classification_items_queued": (
         "classification_items (classification, id) where status = 'QUEUED' and lease_until is null"
     ),

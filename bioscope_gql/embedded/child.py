@@ -25,6 +25,7 @@ end=$1
 shift
 "$@" <&3 3<&- &
 child=$!
+exec 2>/dev/null
 (
     read -r _ <&3
     kill -s "$end" $child
@@ -35,7 +36,7 @@ child=$!
         sleep 0.1
     done
     kill -s KILL $child
-) >/dev/null 2>&1 &
+) >/dev/null &
 watch=$!
 wait $child
 status=$?

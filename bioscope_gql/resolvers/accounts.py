@@ -20,7 +20,7 @@ from bioscope_gql.errors import (
 from bioscope_gql.policy import Action, Viewer
 from bioscope_gql.resolvers import words
 from bioscope_gql.resolvers.paging import table_columns
-from bioscope_gql.services import Services
+from bioscope_gql.services import AccountServices, Services
 from bioscope_gql.tables import User
 from bioscope_gql.vocabulary import Role, UserStatus, uuid7
 
@@ -42,8 +42,12 @@ class SignIn:
     user: Row
 
 
-async def authenticate(services: Services, authorization: str | None) -> Viewer | None:
+async def authenticate(
+    services: Services, authorization: str | None, *, accept_expired: bool = False
+) -> Viewer | None:
     """Whoever the header speaks for; nobody without one. Rights are read anew each time.
+
+    `accept_expired` is for signing out, for which a token that is good but for its age will do.
 
     Raises:
         Unauthenticated: there is a header and it does not hold.
@@ -53,7 +57,7 @@ async def authenticate(services: Services, authorization: str | None) -> Viewer 
     kind, _, token = authorization.partition(" ")
     if kind.lower() != "bearer" or not token.strip():
         raise Unauthenticated("Send `Authorization: Bearer <access token>`.", reason="INVALID")
-    claims = services.tokens.read(token.strip())
+    claims = services.tokens.read(token.strip(), accept_expired=accept_expired)
     row = await services.db.row(AUTHENTICATE, claims.session, claims.sub)
     if row is None or row["ended_at"] is not None or row["status"] != UserStatus.ACTIVE:
         raise Unauthenticated("This session has ended. Sign in again.", reason="REVOKED")
@@ -92,7 +96,9 @@ async def register(
     return await _sign_in(services, user, user_agent)
 
 
-async def create(services: Services, *, email: str, username: str, password: str, role: Role) -> Row:
+async def create(
+    services: AccountServices, *, email: str, username: str, password: str, role: Role
+) -> Row:
     """An account, for `register` and the command line.
 
     Raises:
@@ -140,7 +146,7 @@ async def login(services: Services, *, login: str, password: str, user_agent: st
 
 
 async def update_user(
-    services: Services, viewer: Viewer, *, id: UUID | None, role: Role | None, status: UserStatus | None
+    services: Services, viewer: Viewer, *, id: UUID | None, role: Role | None, status: UserStatus | None = None
 ) -> Row:
     """Change a role, or disable an account. None leaves a thing as it is.
 

@@ -1,6 +1,5 @@
 """Datasets: what pictures are kept in."""
 
-from typing import Any
 from uuid import UUID
 
 from bioscope_gql import policy
@@ -8,7 +7,7 @@ from bioscope_gql.db import Args, Connection, Database, Row
 from bioscope_gql.errors import FieldProblem, Forbidden, InvalidInput, NotFound
 from bioscope_gql.policy import Viewer
 from bioscope_gql.resolvers import words
-from bioscope_gql.resolvers.paging import CREATED_AT, Listing, Order, table_columns
+from bioscope_gql.resolvers.paging import CREATED_AT, Listing, Order, Wanted, table_columns
 from bioscope_gql.services import Services
 from bioscope_gql.tables import Dataset
 from bioscope_gql.vocabulary import AccessLevel, uuid7
@@ -18,23 +17,14 @@ NAME_LENGTH = 200
 DESCRIPTION_LENGTH = 10_000
 
 
-def conditions(wanted: Any, args: Args, alias: str) -> list[str]:
-    """`wanted` has the fields of the contract's DatasetFilter."""
-    if wanted is None:
-        return []
+def conditions(wanted: Wanted, args: Args, alias: str) -> list[str]:
+    """What the contract's DatasetFilter means."""
     found = []
-    if wanted.owner_id is not None:
-        found.append(f"{alias}.owner = {args(words.read_id(wanted.owner_id))}")
-    if wanted.search:
-        found.append(search(wanted.search, args, alias))
+    if "owner_id" in wanted:
+        found.append(f"{alias}.owner = {args(words.read_id(wanted['owner_id']))}")
+    if wanted.get("search"):
+        found.append(f"{alias}.search_text like {args(words.search_pattern(wanted['search']))}")
     return found
-
-
-def search(text: str, args: Args, alias: str) -> str:
-    """Under three letters a prefix, otherwise a substring; without case and accents."""
-    wanted = words.searchable(text).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    pattern = f"{wanted}%" if len(wanted) < 3 else f"%{wanted}%"
-    return f"{alias}.search_text like {args(pattern)}"
 
 
 LISTING = Listing(Dataset, {"CREATED_AT": CREATED_AT, "NAME": Order("name")}, conditions)

@@ -34,11 +34,23 @@ class Order:
 
 CREATED_AT = Order("created_at", datetime.fromisoformat)
 
-Conditions = Callable[[Any, Args, str], list[str]]
+Wanted = Mapping[str, Any]
+"""What a filter asks for: only the fields that were set, by their Python names."""
+
+Conditions = Callable[[Wanted, Args, str], list[str]]
 
 
-def no_conditions(_wanted: Any, _args: Args, _alias: str) -> list[str]:
+def no_conditions(_wanted: Wanted, _args: Args, _alias: str) -> list[str]:
     return []
+
+
+def compare(columns: Mapping[str, str]) -> Conditions:
+    """Conditions of a filter whose fields are compared with a column, e.g. ``{"name": "name ="}``."""
+
+    def conditions(wanted: Wanted, args: Args, alias: str) -> list[str]:
+        return [f"{alias}.{columns[name]} {args(value)}" for name, value in wanted.items() if name in columns]
+
+    return conditions
 
 
 @dataclass(frozen=True)
@@ -61,12 +73,12 @@ class Wish:
     first: int
     order: str
     descending: bool
-    wanted: Any = None
+    wanted: Wanted = field(default_factory=dict)
     after: str | None = None
 
     @property
     def fingerprint(self) -> str:
-        said = f"{self.order} {self.descending} {self.wanted!r}"
+        said = f"{self.order} {self.descending} {sorted(self.wanted.items(), key=str)!r}"
         return hashlib.blake2s(said.encode(), digest_size=6).hexdigest()
 
 
@@ -79,7 +91,11 @@ class Page:
 
 
 def wish(
-    first: int | None, after: str | None, order: str = "CREATED_AT", descending: bool = True, wanted: Any = None
+    first: int | None,
+    after: str | None = None,
+    order: str = "CREATED_AT",
+    descending: bool = True,
+    wanted: Wanted | None = None,
 ) -> Wish:
     """
     Raises:
@@ -88,7 +104,7 @@ def wish(
     first = FIRST if first is None else first
     if not 1 <= first <= MOST:
         raise Refusal(f"`first` is {first}; it may be 1 to {MOST}. Page on with `after` for more.")
-    return Wish(first, order, descending, wanted, after)
+    return Wish(first, order, descending, wanted or {}, after)
 
 
 def table_columns(table: type[Table], alias: str) -> str:

@@ -37,16 +37,14 @@ class Context:
             raise Unauthenticated("Sign in first: send `Authorization: Bearer <access token>`.")
         return self.caller
 
-    def loader(self, key: Hashable, batch: Batch) -> DataLoader[Any, Any]:
-        """The loader that goes by `key`, made on first use; it batches and remembers."""
-        found = self._loaders.get(key)
+    def loader(
+        self, name: Hashable, batch: Batch, key: Callable[[Any], Hashable] | None = None
+    ) -> DataLoader[Any, Any]:
+        """The loader that goes by `name`, made on first use; it batches and remembers, by `key` of what it loads."""
+        found = self._loaders.get(name)
         if found is None:
-            found = self._loaders[key] = DataLoader(batch)
+            found = self._loaders[name] = DataLoader(batch, cache_key_fn=key)
         return found
-
-    def fresh(self) -> None:
-        """Forget what was loaded: the next event of a subscription reads again."""
-        self._loaders.clear()
 
 
 Info = strawberry.Info[Context, None]

@@ -136,7 +136,20 @@ def aggregate(key: ForeignKey, expression: str, *, default: Any) -> Any:
     return strawberry.field(resolver=resolve)
 
 
-def computed(table: type[Table], expression: Callable[[Viewer, Args, str], str]) -> Any:
+def newest_of(key: ForeignKey, show: Callable[[], type[Any]]) -> Any:
+    """The newest of the rows that point here; null where there is none."""
+    newest = Listing(owner_of(key))
+
+    async def resolve(root: Any, info: Info) -> Any:
+        page = await page_under(info.context, key, newest, paging.wish(1), row_id(root))
+        return show().of(page.rows[0]) if page.rows else None
+
+    return strawberry.field(resolver=resolve)
+
+
+def computed(
+    table: type[Table], expression: Callable[[Viewer, Args, str], str], description: str | None = None
+) -> Any:
     """A value that the database works out for each row, and that may depend on the viewer."""
 
     async def resolve(root: Any, info: Info) -> Any:
@@ -152,4 +165,4 @@ def computed(table: type[Table], expression: Callable[[Viewer, Args, str], str])
 
         return await info.context.loader(("computed", table, expression), load).load(row_id(root))
 
-    return strawberry.field(resolver=resolve)
+    return strawberry.field(resolver=resolve, description=description)

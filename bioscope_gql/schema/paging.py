@@ -5,44 +5,49 @@ from typing import Any, Generic, TypeVar
 
 import strawberry
 from piccolo.columns import ForeignKey
+from strawberry import UNSET
 
 from bioscope_gql.resolvers import paging
-from bioscope_gql.resolvers.paging import Listing, Page, Wish
-from bioscope_gql.schema import edges
+from bioscope_gql.resolvers.paging import FIRST, Listing, Page, Wish
+from bioscope_gql.schema import define, edges
 from bioscope_gql.schema.context import Context, Info
 from bioscope_gql.schema.views import row_id
 
 T = TypeVar("T")
 
 
-@strawberry.type
+@define.type
 class PageInfo:
+    """Where a page stands in its list."""
+
     has_next_page: bool
     has_previous_page: bool
     start_cursor: str | None
     end_cursor: str | None
 
 
-@strawberry.type
+@define.type
 class Edge(Generic[T]):
+    """A row with its place in the list."""
+
     cursor: str
     node: T
 
 
-@strawberry.type
+@define.type
 class Connection(Generic[T]):
-    """A page of a list: `page` reads it, `count` counts all of it; neither runs unless it is selected."""
+    """A page of a list. What is not selected is neither read nor counted."""
 
     read: strawberry.Private[Callable[[], Awaitable[Page]]]
     count: strawberry.Private[Callable[[], Awaitable[int]]]
     show: strawberry.Private[Any]
 
-    @strawberry.field
+    @strawberry.field(description="The rows of this page.")
     async def nodes(self) -> list[T]:
         page = await self.read()
         return [self.show.of(row) for row in page.rows]
 
-    @strawberry.field
+    @strawberry.field(description="The rows of this page with their cursors.")
     async def edges(self) -> list[Edge[T]]:
         page = await self.read()
         return [
@@ -50,42 +55,97 @@ class Connection(Generic[T]):
             for row, cursor in zip(page.rows, page.cursors, strict=True)
         ]
 
-    @strawberry.field
+    @strawberry.field(description="Whether there is more, and where to go on.")
     async def page_info(self) -> PageInfo:
         page = await self.read()
         first, last = (page.cursors[0], page.cursors[-1]) if page.cursors else (None, None)
         return PageInfo(
-            has_next_page=page.has_next, has_previous_page=page.has_previous, start_cursor=first, end_cursor=last
+            has_next_page=page.has_next,
+            has_previous_page=page.has_previous,
+            start_cursor=first,
+            end_cursor=last,
         )
 
-    @strawberry.field
+    @strawberry.field(description="How many rows the whole list has; counted only when asked for.")
     async def total_count(self) -> int:
         return await self.count()
 
 
-def root(info: Info, show: type[Any], listing: Listing, asked: Wish) -> Any:
-    """The connection of a root list."""
-    context = info.context
-    viewer, db = context.viewer, context.services.db
-
-    async def load_page(wishes: list[Wish]) -> list[Page]:
-        return [await paging.root_page(db, viewer, listing, one) for one in wishes]
-
-    async def load_count(wishes: list[Wish]) -> list[int]:
-        return [await paging.count(db, viewer, listing, one) for one in wishes]
-
-    key = (listing.name, asked.first, asked.after, asked.fingerprint)
-    pages = context.loader(("root page", *key), load_page)
-    counts = context.loader(("root count", *key), load_count)
-    return Connection(read=lambda: pages.load(asked), count=lambda: counts.load(asked), show=show)
+Show = Callable[[], type[Any]]
+"""Names the type of the rows late, because types refer to each other in circles."""
 
 
-def under(info: Info, parent: Any, key: ForeignKey, show: type[Any], listing: Listing, asked: Wish) -> Any:
-    """The connection of the rows that point to `parent` by a foreign key."""
-    context: Context = info.context
-    id = row_id(parent)
-    return Connection(
-        read=lambda: edges.page_under(context, key, listing, asked, id),
-        count=lambda: edges.count_under(context, key, listing, asked, id),
-        show=show,
-    )
+def root_list(
+    show: Show, listing: Listing, *, filter_by: Any = None, order_by: Any = None, description: str = ""
+) -> Any:
+    """A list that starts at the root: what of a table the viewer may see."""
+
+    def connect(root: Any, info: Info, asked: Wish) -> Any:  # noqa: ARG001 - one shape with `has_many`
+        context = info.context
+        viewer, db = context.viewer, context.services.db
+
+        async def load_pages(wishes: list[Wish]) -> list[Page]:
+            return [await paging.root_page(db, viewer, listing, one) for one in wishes]
+
+        async def load_counts(wishes: list[Wish]) -> list[int]:
+            return [await paging.count(db, viewer, listing, one) for one in wishes]
+
+        key = (listing.name, asked.first, asked.after, asked.fingerprint)
+        pages = context.loader(("root page", *key), load_pages, key=_fingerprint)
+        counts = context.loader(("root count", *key), load_counts, key=_fingerprint)
+        return Connection(read=lambda: pages.load(asked), count=lambda: counts.load(asked), show=show())
+
+    return _listed(connect, filter_by, order_by, description)
+
+
+def has_many(
+    key: ForeignKey,
+    show: Show,
+    listing: Listing,
+    *,
+    filter_by: Any = None,
+    order_by: Any = None,
+    description: str = "",
+) -> Any:
+    """The rows that point here by a foreign key, as a list of pages."""
+
+    def connect(root: Any, info: Info, asked: Wish) -> Any:
+        context: Context = info.context
+        id = row_id(root)
+        return Connection(
+            read=lambda: edges.page_under(context, key, listing, asked, id),
+            count=lambda: edges.count_under(context, key, listing, asked, id),
+            show=show(),
+        )
+
+    return _listed(connect, filter_by, order_by, description)
+
+
+def _fingerprint(asked: Wish) -> str:
+    return f"{asked.fingerprint} {asked.first} {asked.after}"
+
+
+def _listed(connect: Callable[[Any, Info, Wish], Any], filter_by: Any, order_by: Any, description: str) -> Any:
+    """The field with the arguments that all lists have, and the filter and order that this one has."""
+
+    def resolve(
+        root: Any, info: Info, first: Any = FIRST, after: Any = UNSET, filter: Any = UNSET, order_by: Any = UNSET
+    ) -> Any:
+        order = define.sent(order_by)
+        by = (order.field.value, order.direction.value == "DESC") if order is not None else ("CREATED_AT", True)
+        return connect(root, info, paging.wish(define.sent(first), define.sent(after), *by, define.wanted(filter)))
+
+    annotations: dict[str, Any] = {"info": Info, "first": int | None, "after": str | None}
+    chosen: Callable[..., Any] = resolve
+    if filter_by is None and order_by is None:
+        def chosen(root: Any, info: Info, first: Any = FIRST, after: Any = UNSET) -> Any:
+            return resolve(root, info, first, after)
+    elif order_by is None:
+        annotations |= {"filter": filter_by | None}
+
+        def chosen(root: Any, info: Info, first: Any = FIRST, after: Any = UNSET, filter: Any = UNSET) -> Any:
+            return resolve(root, info, first, after, filter)
+    else:
+        annotations |= {"filter": filter_by | None, "order_by": order_by | None}
+    chosen.__annotations__ = annotations
+    return strawberry.field(resolver=chosen, description=description or None)

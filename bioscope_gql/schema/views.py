@@ -11,6 +11,9 @@ A plain field is the column of its name; what is not a column is an edge or a me
 from typing import Any, ClassVar, Self
 from uuid import UUID
 
+import orjson
+import strawberry
+
 from bioscope_gql.db import Row
 from bioscope_gql.tables import Table
 
@@ -19,7 +22,7 @@ class View:
     """Base of a type that shows a row. Made by `of`, never by its constructor."""
 
     table: ClassVar[type[Table]]
-    row: Row
+    row: strawberry.Private[Row]
 
     def __init_subclass__(cls, *, table: type[Table] | None = None, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -38,9 +41,14 @@ class View:
 
     def __getattr__(self, name: str) -> Any:
         try:
-            return self.__dict__["row"][name]
+            value = self.__dict__["row"][name]
         except KeyError:
             raise AttributeError(f"{type(self).__name__} shows no column {name!r}") from None
+        return str(value) if isinstance(value, UUID) else value
+
+    def json(self, column: str) -> Any:
+        """What a JSON column holds, parsed; where it goes out as it is stored, a plain field will do."""
+        return orjson.loads(self.row[column])
 
 
 def row_id(view: Any) -> UUID:

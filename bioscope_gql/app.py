@@ -1,0 +1,183 @@
+"""The ASGI application of one replica: every route, and what stands around them."""
+
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from bioscope_gql.auth.keys import Keys
+from bioscope_gql.observability import RequestId
+from bioscope_gql.policy import Viewer
+from bioscope_gql.replica import Replica
+from bioscope_gql.resolvers import accounts
+from bioscope_gql.schema import schema
+from bioscope_gql.schema.context import Context
+from bioscope_gql.services import Services
+from bioscope_gql.settings import Settings
+from bioscope_gql.storage.disk import DiskStore
+from bioscope_gql.storage.opening import signer_of
+from bioscope_gql.transport.execution import Call
+from bioscope_gql.transport.files import Files
+from bioscope_gql.transport.health import Health
+from bioscope_gql.transport.http import GraphQLEndpoint
+from bioscope_gql.transport.limits import Limits
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Application:
+    """What a server serves, as an ASGI application; `close` ends what would hold its stop up."""
+
+    def __init__(self, replica: Replica, *, spool: Path) -> None:
+        services = replica.services
+        settings = services.settings
+        self.replica = replica
+        self._endpoint = GraphQLEndpoint(
+            schema(),
+            authenticator=_Authenticator(services),
+            make_context=_Contexts(services),
+            spool_directory=spool,
+            limits=_limits(settings),
+            introspection=settings.app.introspection,
+        )
+        routes: list[BaseRoute] = [
+            Route("/graphql", self._endpoint),
+            WebSocketRoute("/graphql", self._endpoint),
+            Route("/.well-known/jwks.json", _Jwks(settings)),
+            *_health(replica).routes(),
+        ]
+        if isinstance(services.store, DiskStore):
+            routes.append(Files(services.store, signer_of(settings.s3)).route())
+        starlette = Starlette(routes=routes, middleware=_middleware(settings), exception_handlers={404: _absent})
+        self._asgi = RequestId(starlette, trusted_proxies=settings.app.trusted_proxies)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._asgi(scope, receive, send)
+
+    async def close(self) -> None:
+        """Readiness says no from now on, and sockets end; uploads and queries go on to their end."""
+        self.replica.stopping = True
+        await self._endpoint.close()
+
+
+class _Authenticator:
+    """`transport` asks who is behind a token; `resolvers` know."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def authenticate(self, authorization: str | None, *, accept_expired: bool = False) -> Viewer | None:
+        return await accounts.authenticate(self._services, authorization, accept_expired=accept_expired)
+
+    async def still_valid(self, viewer: Viewer) -> bool:
+        return await accounts.still_valid(self._services, viewer)
+
+
+class _Contexts:
+    """Makes what resolvers get as `info.context`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def __call__(self, viewer: Viewer | None, call: Call) -> Context:
+        connection = call.connection
+        return Context(
+            services=self._services,
+            caller=viewer,
+            request_id=call.request_id,
+            origin=self._services.settings.app.public_url or _own_address(connection.scope),
+            user_agent=connection.headers.get("user-agent"),
+            response_headers=call.response_headers,
+        )
+
+
+def _own_address(scope: Any) -> str:
+    """The address that a caller on this machine used. Of anybody else's Host header nothing is believed."""
+    host, port = scope.get("server") or ("127.0.0.1", None)
+    secure = scope["scheme"] in ("https", "wss")
+    name = "127.0.0.1" if host not in LOOPBACK else f"[{host}]" if ":" in host else host
+    return f"{'https' if secure else 'http'}://{name}" + (f":{port}" if port else "")
+
+
+class _Jwks:
+    """The public keys, by which others can check our tokens."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._answer = Keys.load(settings.auth.keys).jwks()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        response = JSONResponse(self._answer, headers={"Cache-Control": "public, max-age=300"})
+        await response(scope, receive, send)
+
+
+def _health(replica: Replica) -> Health:
+    services = replica.services
+
+    async def database() -> None:
+        await services.db.value("select 1")
+
+    async def kafka() -> None:
+        if replica.broker.link is None:
+            raise ConnectionError("there is no connection to Kafka")
+
+    def duty(name: str) -> Any:
+        async def check() -> None:
+            if not replica.duties[name]:
+                raise RuntimeError("it failed and is about to begin again")
+
+        return check
+
+    return Health(
+        {
+            "database": database,
+            "kafka": kafka,
+            "store": services.store.check,
+            "dispatch": duty("dispatch"),
+            "results": duty("results"),
+        },
+        vital="database",
+        is_ready=lambda: not replica.stopping and all(replica.duties.values()),
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    """The limits of the door, from the settings."""
+    limits = settings.limits
+    return Limits(
+        body_bytes=limits.json_body_bytes,
+        query_bytes=limits.query_bytes,
+        tokens=limits.query_tokens,
+        depth=limits.query_depth,
+        fields=limits.query_fields,
+        aliases=limits.query_aliases,
+        upload_request_bytes=limits.upload_request_bytes,
+        upload_files=limits.upload_files,
+        file_bytes=limits.file_bytes,
+        tiff_bytes=limits.tiled_file_bytes,
+    )
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    if not settings.app.cors_origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.app.cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "graphql-require-preflight", "apollo-require-preflight"],
+            allow_credentials=True,
+            expose_headers=["x-request-id", "retry-after"],
+            max_age=600,
+        )
+    ]
+
+
+async def _absent(request: Request, _error: Exception) -> Response:
+    message = f"There is nothing at {request.url.path[:200]}. The API is at /graphql, its health at /health."
+    return JSONResponse({"errors": [{"message": message, "extensions": {"code": "NOT_FOUND"}}]}, 404)

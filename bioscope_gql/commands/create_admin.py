@@ -1,0 +1,45 @@
+"""``bioscope create-admin``: the first administrator. There are no default accounts and no default passwords."""
+
+import argparse
+from dataclasses import dataclass
+
+from bioscope_gql.auth.passwords import Passwords
+from bioscope_gql.commands import running
+from bioscope_gql.commands.password_prompt import ask_password
+from bioscope_gql.commands.reaching import reached
+from bioscope_gql.db import Database
+from bioscope_gql.errors import InvalidInput, Problem
+from bioscope_gql.resolvers import accounts
+from bioscope_gql.services import database_of
+from bioscope_gql.settings import Settings
+from bioscope_gql.vocabulary import Role
+
+
+@dataclass(frozen=True)
+class _Opened:
+    settings: Settings
+    db: Database
+    passwords: Passwords
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    found = reached(args, settings)
+    found.require("database")
+    limits = found.limits
+    password = ask_password(
+        args, min_length=limits.password_min_length, max_length=limits.password_max_length
+    )
+    return running.run(_create(found, args.email, args.username, password))
+
+
+async def _create(settings: Settings, email: str, username: str, password: str) -> int:
+    async with database_of(settings) as database:
+        services = _Opened(settings, database, Passwords(at_once=1))
+        try:
+            row = await accounts.create(
+                services, email=email, username=username, password=password, role=Role.ADMIN
+            )
+        except InvalidInput as error:
+            raise Problem(" ".join([error.message, *(each.message for each in error.fields)])) from error
+    print(f"Made the administrator {row['username']}.")
+    return 0

@@ -1,0 +1,236 @@
+"""The connection to Kafka: made, watched, replaced when it went bad, and ended within a time limit.
+
+FastStream makes and connects the clients. Its subscribers have no handlers here: a batch is applied,
+committed to the database and only then acknowledged, and reading pauses while the database is away,
+which needs a loop of our own (`consumer.py`).
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import KafkaError
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker, Topic
+from faststream.kafka.subscriber.usecase import BatchSubscriber
+from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
+
+from bioscope_gql.events import security, topics
+from bioscope_gql.settings import Kafka, KafkaSecurity
+
+RETRY_SECONDS = 1.0
+PING_SECONDS = 5.0
+STOP_SECONDS = 5.0
+OUTAGES = (KafkaError, OSError, TimeoutError)
+"""What a client raises when its broker is away or refuses it."""
+
+logger = structlog.get_logger()
+
+
+class PatientAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]
+    """For groups on the embedded broker only: its coordinator ends a rebalance when the leader syncs, and
+    refuses the followers that sync later. This gives them a head start."""
+
+    @classmethod
+    def assign(cls, cluster: Any, members: Any) -> Any:
+        if len(members) > 1:
+            time.sleep(0.15)
+        return super().assign(cluster, members)
+
+
+class Link:
+    """One connection to Kafka, from its start until it is given up."""
+
+    def __init__(self, settings: Kafka, *, development: bool) -> None:
+        self._settings, self._development = settings, development
+        self._spoiled = asyncio.Event()
+        self._broker = KafkaBroker(
+            list(settings.bootstrap_servers),
+            security=_security(settings.security),
+            acks="all",
+            enable_idempotence=True,
+            allow_auto_create_topics=False,
+            max_batch_size=131_072,
+            request_timeout_ms=3_000 if development else 10_000,
+            client_id="bioscope",
+            logger=None,
+        )
+
+    def subscribe(self, topic: str, *, group: str | None) -> "Subscription":
+        """A reader of a topic, to be made before the link opens.
+
+        With a group it goes on where the group has committed; without one it reads what comes from now on.
+        """
+        subscriber = self._broker.subscriber(
+            Topic(topic, declare=False),
+            batch=True,
+            group_id=group,
+            auto_offset_reset="earliest" if group else "latest",
+            ack_policy=AckPolicy.MANUAL,
+            **_times(development=self._development),
+        )
+        return Subscription(subscriber)
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Connected while the block lasts; leaving it takes a few seconds at most."""
+        try:
+            if self._settings.create_topics:
+                await topics.create_topics(self._settings, security.arguments(self._settings.security))
+            await self._broker.start()
+            yield
+        finally:
+            await _within(STOP_SECONDS, self._broker.stop())
+
+    async def send(
+        self, topic: str, value: bytes, *, key: bytes, headers: Mapping[str, str] | None = None
+    ) -> "asyncio.Future[Any]":
+        """Hand a message to the client; the future ends when the broker has it.
+
+        Raises:
+            KafkaError: it was certainly not written.
+        """
+        sent: asyncio.Future[Any] = await self._broker.publish(
+            value, topic, key=key, headers=dict(headers or {}), no_confirm=True
+        )
+        sent.add_done_callback(self._judge)
+        return sent
+
+    async def gone(self) -> str:
+        """Wait until this link is of no use any more, and say why."""
+        while True:
+            try:
+                async with asyncio.timeout(PING_SECONDS):
+                    await self._spoiled.wait()
+                return "a message could not be delivered"
+            except TimeoutError:
+                if not await self._broker.ping(PING_SECONDS):
+                    return "the broker does not answer"
+
+    def _judge(self, sent: "asyncio.Future[Any]") -> None:
+        # An idempotent producer whose batch failed gets OutOfOrderSequenceNumber ever after.
+        if sent.cancelled() or sent.exception() is not None:
+            self._spoiled.set()
+
+
+class Subscription:
+    """What one subscriber reads, once its link is open."""
+
+    def __init__(self, subscriber: BatchSubscriber) -> None:
+        self._subscriber = subscriber
+
+    @property
+    def consumer(self) -> AIOKafkaConsumer:
+        if self._subscriber.consumer is None:
+            raise RuntimeError("A subscription is read while its link is open.")
+        return self._subscriber.consumer
+
+
+Reading = Callable[[Link], Coroutine[Any, Any, None]]
+"""Subscribes on a link when it is called; what it returns reads, once the link is open, until cancelled."""
+
+
+class Broker:
+    """Keeps one link to Kafka open, and makes a new one whenever it went bad.
+
+    Nobody waits for it: while there is none, `link` is None and what there is to send stays where it is.
+    """
+
+    def __init__(self, settings: Kafka, *, development: bool) -> None:
+        self._settings, self._development = settings, development
+        self.link: Link | None = None
+        self.connected = asyncio.Event()
+
+    async def run(self, readings: Sequence[Reading]) -> None:
+        """Serve until cancelled. What reads is ended before its link is."""
+        said = ""
+        while True:
+            try:
+                await self._serve(readings)
+            except* OUTAGES as errors:
+                reason = _reason(errors)
+                if reason != said:
+                    logger.warning("kafka_away", reason=reason, retry_seconds=RETRY_SECONDS)
+                said = reason
+            else:
+                said = ""
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _serve(self, readings: Sequence[Reading]) -> None:
+        link = Link(self._settings, development=self._development)
+        loops = [reading(link) for reading in readings]
+        try:
+            async with link.opened():
+                self.link = link
+                self.connected.set()
+                logger.info("kafka_connected")
+                await _first_of([link.gone(), *loops])
+        finally:
+            self.link = None
+            self.connected.clear()
+            for loop in loops:
+                loop.close()
+
+
+async def _first_of(parts: Sequence[Coroutine[Any, Any, Any]]) -> None:
+    """Run all until one ends, for whatever reason; then end the others, and say how the first one ended."""
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    for task in done:
+        logger.warning("kafka_link_given_up", reason=task.result())
+
+
+def _reason(errors: BaseExceptionGroup[BaseException]) -> str:
+    first: BaseException = errors
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return f"{type(first).__name__}: {first}" if str(first) else type(first).__name__
+
+
+async def _within(seconds: float, ending: Awaitable[Any]) -> None:
+    """Await the end of a client, but not for ever: with its broker away it may never come."""
+    task = asyncio.ensure_future(ending)
+    # aiokafka's stop can raise CancelledError though nobody cancelled: in a task of its own it stays there.
+    await asyncio.wait([task], timeout=seconds)
+    if not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=1)
+    elif not task.cancelled() and (error := task.exception()):
+        logger.info("kafka_client_ended_badly", reason=str(error))
+
+
+def _times(*, development: bool) -> dict[str, Any]:
+    if not development:
+        return {"session_timeout_ms": 6_000, "heartbeat_interval_ms": 500, "fetch_max_wait_ms": 500}
+    # The embedded broker parks an empty fetch for its whole wait, and a rejoin for the whole session.
+    return {
+        "session_timeout_ms": 1_500,
+        "heartbeat_interval_ms": 300,
+        "fetch_max_wait_ms": 10,
+        "partition_assignment_strategy": (PatientAssignor,),
+    }
+
+
+def _security(settings: KafkaSecurity) -> BaseSecurity:
+    """The same as `security.arguments`, in FastStream's words."""
+    told = security.arguments(settings)
+    context = told.get("ssl_context")
+    if not settings.protocol.startswith("SASL"):
+        return BaseSecurity(ssl_context=context, use_ssl=context is not None)
+    kinds = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
+    return kinds[settings.mechanism](
+        username=told["sasl_plain_username"],
+        password=told["sasl_plain_password"],
+        ssl_context=context,
+        use_ssl=context is not None,
+    )

@@ -1,0 +1,63 @@
+"""Reading a topic in batches: apply, commit to the database, then acknowledge. Nothing is skipped."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+import asyncpg
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from bioscope_gql.db import is_away
+
+POLL_MS = 1_000
+MOST_RECORDS = 500
+MOST_WAIT_SECONDS = 2.0
+
+Records: TypeAlias = Sequence["ConsumerRecord[bytes, bytes]"]
+Apply = Callable[[Records], Awaitable[None]]
+"""Takes a batch; raises what the database raises while it is away, and then it is given the same again."""
+
+logger = structlog.get_logger()
+
+
+async def consume(consumer: "AIOKafkaConsumer", apply: Apply, *, acknowledge: bool = True) -> None:
+    """Read until cancelled. What was not acknowledged comes again, here or in another replica."""
+    while True:
+        batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=MOST_RECORDS)
+        records = [record for batch in batches.values() for record in batch]
+        if not records:
+            continue
+        await _insist(consumer, apply, records)
+        if acknowledge:
+            await consumer.commit()
+
+
+async def _insist(consumer: "AIOKafkaConsumer", apply: Apply, records: Records) -> None:
+    """Apply, however long the database is away; meanwhile the group must not take us for dead."""
+    wait = 0.05
+    while True:
+        try:
+            await apply(records)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            if not is_away(error):
+                raise
+            logger.warning("database_away", reason=str(error) or type(error).__name__, records=len(records))
+        else:
+            return
+        await asyncio.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - so that replicas don't come at once
+        wait = min(2 * wait, MOST_WAIT_SECONDS)
+        await _show_life(consumer)
+
+
+async def _show_life(consumer: "AIOKafkaConsumer") -> None:
+    """Poll without taking anything."""
+    partitions = consumer.assignment()
+    consumer.pause(*partitions)
+    try:
+        for partition, records in (await consumer.getmany(timeout_ms=0)).items():
+            # Of a partition that was assigned just now, and so not paused: to be read again.
+            consumer.seek(TopicPartition(*partition), records[0].offset)
+    finally:
+        consumer.resume(*(consumer.assignment() & partitions))

@@ -1,0 +1,65 @@
+"""The topics, made where they are absent: with the broker's own auto creation they would get one partition."""
+
+from typing import Any
+
+import structlog
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from bioscope_gql.events.messages import Topics
+from bioscope_gql.settings import Kafka
+
+ALREADY_THERE = 36
+HOURS = 3_600_000
+DAYS = 24 * HOURS
+RETENTION_MS = {
+    "jobs": 7 * DAYS,
+    "results": 7 * DAYS,
+    "dead_letters": 28 * DAYS,
+    "workers": HOURS,
+    "signals": HOURS,
+}
+"""How long each kind of message is kept; a signal is worth nothing after minutes."""
+
+logger = structlog.get_logger()
+
+
+def names(settings: Kafka) -> Topics:
+    return Topics(**settings.topics.model_dump())
+
+
+async def create_topics(settings: Kafka, security: dict[str, Any]) -> None:
+    """Make what is absent. What the broker refuses is logged: somebody else may have to make it.
+
+    Raises:
+        KafkaError: the broker does not answer.
+    """
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=list(settings.bootstrap_servers), request_timeout_ms=10_000, **security
+    )
+    try:
+        await admin.start()
+        answer = await admin.create_topics(_wanted(settings))
+        for topic, code, *more in answer.topic_errors:
+            if code not in (0, ALREADY_THERE):
+                logger.warning("topic_not_created", topic=topic, code=code, reason=more[0] if more else None)
+    finally:
+        await admin.close()
+
+
+def partitions(settings: Kafka) -> dict[str, int]:
+    """Every topic of a fixed name with its partitions; those of single models are made when they are known."""
+    named = settings.topics.model_dump()
+    return {topic: settings.topic_partitions for topic in named.values() if "{model}" not in topic}
+
+
+def _wanted(settings: Kafka) -> list[NewTopic]:
+    retention = {topic: RETENTION_MS[kind] for kind, topic in settings.topics.model_dump().items()}
+    return [
+        NewTopic(
+            name=topic,
+            num_partitions=count,
+            replication_factor=settings.topic_replication_factor,
+            topic_configs={"retention.ms": str(retention[topic])},
+        )
+        for topic, count in partitions(settings).items()
+    ]

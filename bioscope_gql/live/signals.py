@@ -1,0 +1,82 @@
+"""From replica to replica: that a run changed. What changed, the database says."""
+
+import asyncio
+from typing import Any
+
+import structlog
+
+from bioscope_gql.db import is_away
+from bioscope_gql.events.broker import OUTAGES, Broker, Link, Reading
+from bioscope_gql.events.messages import Signal, Unreadable, encode, parse_signal
+from bioscope_gql.services import Services
+
+WATCHDOG_SECONDS = 2.0
+POLL_MS = 1_000
+
+logger = structlog.get_logger()
+
+
+class Signals:
+    """Tells the other replicas what was committed here, and wakes our watchers for what was there."""
+
+    def __init__(self, services: Services, broker: Broker) -> None:
+        self._services, self._broker = services, broker
+        self._topic = services.settings.kafka.topics.signals
+
+    def reading(self) -> Reading:
+        """Every replica reads all signals, without a group, from now on."""
+
+        def read(link: Link) -> Any:
+            subscription = link.subscribe(self._topic, group=None)
+
+            async def loop() -> None:
+                consumer = subscription.consumer
+                while True:
+                    for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
+                        for record in records:
+                            self._hear(record.value or b"")
+
+            return loop()
+
+        return read
+
+    async def run(self) -> None:
+        """Tell until cancelled. What can't be told now is not kept: the watchdog of the others finds it."""
+        while True:
+            changes = await self._services.hub.untold()
+            link = self._broker.link
+            if link is None:
+                await self._broker.connected.wait()
+                continue
+            for change in changes:
+                signal = Signal(id=change.run, dataset_id=change.dataset, version=change.version)
+                try:
+                    await link.send(self._topic, encode(signal), key=str(change.run).encode())
+                except OUTAGES as error:
+                    logger.info("signal_not_sent", reason=str(error))
+
+    async def watchdog(self) -> None:
+        """Compare the versions of everything watched with the database now and then: a signal may be lost."""
+        while True:
+            await asyncio.sleep(WATCHDOG_SECONDS)
+            watched = self._services.hub.watched
+            if not watched:
+                continue
+            try:
+                rows = await self._services.db.rows(
+                    "select id, version from classifications where id = any($1::uuid[])", list(watched)
+                )
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                continue
+            versions = {row["id"]: row["version"] for row in rows}
+            for run, told in watched.items():
+                if versions.get(run, told + 1) > told:
+                    self._services.hub.wake(run)
+
+    def _hear(self, raw: bytes) -> None:
+        try:
+            self._services.hub.wake(parse_signal(raw).id)
+        except Unreadable as error:
+            logger.warning("signal_unreadable", reason=error.reason)

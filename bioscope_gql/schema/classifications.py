@@ -1,0 +1,120 @@
+"""Runs: started, found, watched."""
+
+from collections.abc import AsyncGenerator
+from typing import Annotated
+
+import strawberry
+
+from bioscope_gql.live import watch
+from bioscope_gql.resolvers import classifications, results, words
+from bioscope_gql.resolvers.classifications import Target
+from bioscope_gql.schema import define
+from bioscope_gql.schema.context import Info
+from bioscope_gql.schema.inputs import (
+    ClassificationFilter,
+    ClassificationResultFilter,
+    ClassificationTarget,
+    RunClassificationInput,
+)
+from bioscope_gql.schema.paging import Connection, root_list
+from bioscope_gql.schema.problems import (
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    ModelUnavailable,
+    NotFound,
+    NothingToDo,
+    RateLimited,
+)
+from bioscope_gql.schema.types import Classification, ClassificationItem, ClassificationResult
+
+ClassificationRunResult = Annotated[
+    Classification | NotFound | Forbidden | InvalidInput | Conflict | ModelUnavailable | NothingToDo | RateLimited,
+    strawberry.union("ClassificationRunResult", description="The run as it is now, or why nothing was done."),
+]
+
+
+@define.type
+class ClassificationUpdate:
+    """The state as it is when it is sent: a slow client skips intermediate states and never misses the last one."""
+
+    cursor: str = strawberry.field(
+        description="Give it back as `after` to go on without a gap, on any replica."
+    )
+    classification: Classification
+    items: list[ClassificationItem] = strawberry.field(
+        description="Items that changed since the update before this one, at most 100; more follow at once."
+    )
+
+
+def target_of(sent: ClassificationTarget) -> Target:
+    """What was sent; a malformed id is an unknown one."""
+    image, images, dataset = (
+        define.sent(each) for each in (sent.image_id, sent.image_ids, sent.dataset_id)
+    )
+    return Target(image=image, images=images, dataset=dataset)
+
+
+@strawberry.type
+class ClassificationQueries:
+    classifications: Connection[Classification] = root_list(
+        lambda: Classification,
+        classifications.LISTING,
+        filter_by=ClassificationFilter,
+        description="The runs over datasets that the caller may see.",
+    )
+    classification_results: Connection[ClassificationResult] = root_list(
+        lambda: ClassificationResult,
+        results.LISTING,
+        filter_by=ClassificationResultFilter,
+        description="The results of all runs that the caller may see.",
+    )
+
+    @define.field
+    async def classification(self, info: Info, id: strawberry.ID) -> Classification | None:
+        """One run; null when it is absent or not for the caller's eyes."""
+        context = info.context
+        row = await classifications.find(context.services, context.viewer, words.read_id(id))
+        return Classification.of_any(row)
+
+    @define.field
+    async def classification_result(self, info: Info, id: strawberry.ID) -> ClassificationResult | None:
+        """One result; null when it is absent or not for the caller's eyes."""
+        context = info.context
+        row = await results.find(context.services, context.viewer, words.read_id(id))
+        return ClassificationResult.of_any(row)
+
+
+@strawberry.type
+class ClassificationMutations:
+    @define.mutation
+    async def run_classification(self, info: Info, input: RunClassificationInput) -> ClassificationRunResult:
+        """Freezes the images of the target and queues each for the model; answers at once."""
+        context = info.context
+        row = await classifications.run(
+            context.services,
+            context.viewer,
+            target_of(input.target),
+            model_name=define.sent(input.model_name),
+            model_version=define.sent(input.model_version),
+            priority=input.priority,
+            only_missing=input.only_missing,
+        )
+        return Classification.of(row)
+
+
+@strawberry.type
+class ClassificationSubscriptions:
+    @define.subscription
+    async def classification_updated(
+        self, info: Info, id: strawberry.ID, after: str | None = strawberry.UNSET
+    ) -> AsyncGenerator[ClassificationUpdate, None]:
+        """The run as it is now, then at every change; completes after a final state."""
+        context = info.context
+        updates = watch.run(context.services, context.viewer, words.read_id(id), define.sent(after))
+        async for update in updates:
+            yield ClassificationUpdate(
+                cursor=update.cursor,
+                classification=Classification.of(update.run),
+                items=[ClassificationItem.of(item) for item in update.items],
+            )

@@ -1,0 +1,189 @@
+"""What clients send: filters, orders, and the inputs of mutations."""
+
+from datetime import datetime
+
+
+import strawberry
+from strawberry import UNSET
+
+from bioscope_gql.schema import define
+from bioscope_gql.schema.scalars import JSON, Upload
+from bioscope_gql.schema.words import (
+    ClassificationStatus,
+    DatasetOrderField,
+    Direction,
+    ItemStatus,
+    ModelOrderField,
+    Priority,
+    Role,
+)
+
+ID = strawberry.ID
+
+
+@define.input
+class DatasetFilter:
+    """Which datasets; fields that are left out don't matter."""
+
+    search: str | None = UNSET
+    owner_id: ID | None = UNSET
+
+
+@define.input
+class DatasetOrder:
+    """How datasets are ordered."""
+
+    field: DatasetOrderField = DatasetOrderField.CREATED_AT
+    direction: Direction = Direction.DESC
+
+
+@define.input
+class ImageFilter:
+    """Which images; `...After` is inclusive, `...Before` exclusive."""
+
+    search: str | None = UNSET
+    dataset_id: ID | None = UNSET
+    device_id: ID | None = UNSET
+    uploaded_by_id: ID | None = UNSET
+    content_type: str | None = UNSET
+    created_after: datetime | None = UNSET
+    created_before: datetime | None = UNSET
+    captured_after: datetime | None = UNSET
+    captured_before: datetime | None = UNSET
+
+
+@define.input
+class ClassificationFilter:
+    """Which runs; a run over a single image counts as one of its dataset."""
+
+    status: list[ClassificationStatus] | None = UNSET
+    dataset_id: ID | None = UNSET
+    image_id: ID | None = UNSET
+    created_by_id: ID | None = UNSET
+    model_name: str | None = UNSET
+    model_version: str | None = UNSET
+    created_after: datetime | None = UNSET
+    created_before: datetime | None = UNSET
+
+
+@define.input
+class ClassificationItemFilter:
+    """Which images of a run."""
+
+    status: list[ItemStatus] | None = UNSET
+    error_code: list[str] | None = UNSET
+
+
+@define.input
+class ClassificationResultFilter:
+    """Which results."""
+
+    image_id: ID | None = UNSET
+    classification_id: ID | None = UNSET
+    dataset_id: ID | None = UNSET
+    label: list[str] | None = UNSET
+    model_name: str | None = UNSET
+    model_version: str | None = UNSET
+    confidence_at_least: float | None = UNSET
+    confidence_at_most: float | None = UNSET
+    created_after: datetime | None = UNSET
+    created_before: datetime | None = UNSET
+
+
+@define.input
+class ModelFilter:
+    """Which models; `live`: a worker that serves it was heard of within the last minute."""
+
+    name: str | None = UNSET
+    version: str | None = UNSET
+    live: bool | None = UNSET
+
+
+@define.input
+class ModelOrder:
+    """How models are ordered."""
+
+    field: ModelOrderField = ModelOrderField.CREATED_AT
+    direction: Direction = Direction.DESC
+
+
+@define.input
+class RegisterInput:
+    """A new account."""
+
+    email: str
+    username: str
+    password: str
+
+
+@define.input
+class LoginInput:
+    """Who signs in."""
+
+    login: str = strawberry.field(description="Email or username.")
+    password: str
+
+
+@define.input
+class UpdateUserInput:
+    """What changes of an account; what is left out stays."""
+
+    id: ID
+    role: Role | None = UNSET
+
+
+@define.input
+class CreateDatasetInput:
+    """A new dataset, owned by the caller."""
+
+    name: str
+    description: str | None = UNSET
+
+
+@define.input
+class UpdateDatasetInput:
+    """What changes of a dataset; what is left out stays, a null description clears it."""
+
+    id: ID
+    name: str | None = UNSET
+    description: str | None = UNSET
+
+
+@define.input
+class UploadImagesInput:
+    """Files for a dataset; each has its own outcome."""
+
+    dataset_id: ID
+    device_id: ID | None = UNSET
+    files: list[Upload]
+    metadata: JSON | None = UNSET
+
+
+@strawberry.input(one_of=True, description="What a run is over: one image, several of one dataset, or all of it.")
+class ClassificationTarget:
+    image_id: ID | None = UNSET
+    image_ids: list[ID] | None = UNSET
+    dataset_id: ID | None = UNSET
+
+
+@define.input
+class RunClassificationInput:
+    """Which model runs over which images."""
+
+    target: ClassificationTarget
+    model_name: str | None = strawberry.field(
+        default=UNSET,
+        description="Left out: the default model of the settings, else the only one there is; with several:"
+        " ModelUnavailable, AMBIGUOUS_MODEL.",
+    )
+    model_version: str | None = strawberry.field(
+        default=UNSET,
+        description="Left out: the newest version that a live worker serves, or the newest. Fixed when the run"
+        " is made.",
+    )
+    priority: Priority = Priority.NORMAL
+    only_missing: bool = strawberry.field(
+        default=False, description="Skip images that already have a result of this model and version."
+    )
+
+

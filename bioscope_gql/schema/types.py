@@ -1,0 +1,303 @@
+"""The object types: views of rows, and the edges between them. What is only data is one line."""
+
+from datetime import datetime
+
+import strawberry
+
+from bioscope_gql import policy, tables
+from bioscope_gql.errors import Refusal
+from bioscope_gql.policy import named_on_visible_rows
+from bioscope_gql.resolvers import classifications, images, models, results
+from bioscope_gql.schema import define
+from bioscope_gql.schema.context import Info
+from bioscope_gql.schema.edges import aggregate, belongs_to, computed, has_one, newest_of
+from bioscope_gql.schema.inputs import (
+    ClassificationFilter,
+    ClassificationItemFilter,
+    ClassificationResultFilter,
+    ImageFilter,
+)
+from bioscope_gql.schema.paging import Connection, has_many
+from bioscope_gql.schema.scalars import JSON, BigInt
+from bioscope_gql.schema.views import View
+from bioscope_gql.schema.words import (
+    AccessLevel,
+    ClassificationStatus,
+    ItemStatus,
+    Priority,
+    Role,
+    ThumbnailSize,
+    UserStatus,
+)
+from bioscope_gql.vocabulary import PRIORITY_RANK
+
+MOST_LINK_SECONDS = 3600
+PRIORITIES = {rank: priority for priority, rank in PRIORITY_RANK.items()}
+
+
+@define.interface
+class Node:
+    """What has an id of its own."""
+
+    id: strawberry.ID
+
+
+@define.interface
+class Actor(Node):
+    """Who did it: a person or a machine."""
+
+    name: str
+
+
+@define.type
+class User(View, Actor, table=tables.User):
+    """A person's account."""
+
+    username: str
+    role: Role
+    status: UserStatus
+    created_at: datetime
+    updated_at: datetime
+
+    @strawberry.field(description="What to show: the username.")
+    def name(self) -> str:
+        username: str = self.row["username"]
+        return username
+
+    @strawberry.field(description="Only for the user and for admins.")
+    def email(self, info: Info) -> str | None:
+        return policy.email_for(info.context.viewer, self.row)
+
+
+@define.type
+class Dataset(View, Node, table=tables.Dataset):
+    """A set of images with an owner. Who sees it sees its images, runs and results."""
+
+    name: str
+    description: str | None
+    created_at: datetime
+    updated_at: datetime
+    owner: User = belongs_to(tables.Dataset.owner, lambda: User, visible=named_on_visible_rows)
+    access: AccessLevel = computed(tables.Dataset, policy.access_level, "What the caller may do here.")
+    image_count: int = aggregate(tables.Image.dataset, "count(*)", default=0)
+    total_bytes: BigInt = aggregate(tables.Image.dataset, "sum(t.file_size)::bigint", default=0)
+    images: Connection["Image"] = has_many(
+        tables.Image.dataset, lambda: Image, images.LISTING, filter_by=ImageFilter
+    )
+    classifications: Connection["Classification"] = has_many(
+        tables.Classification.dataset,
+        lambda: Classification,
+        classifications.LISTING,
+        filter_by=ClassificationFilter,
+    )
+
+
+@define.type
+class PixelSize:
+    """The size of a pixel in the specimen."""
+
+    x: float
+    y: float
+    unit: str = strawberry.field(default="µm", description="Micrometres.")
+
+
+@define.type
+class Image(View, Node, table=tables.Image):
+    """One microscope image."""
+
+    filename: str
+    content_type: str
+    file_size: BigInt
+    sha256: str
+    width: int
+    height: int
+    bit_depth: int
+    channels: int
+    frames: int
+    captured_at: datetime | None
+    metadata: JSON = strawberry.field(description="What people added; an update replaces it whole.")
+    file_metadata: JSON = strawberry.field(description="What the file says of itself.")
+    created_at: datetime
+    dataset: Dataset = belongs_to(tables.Image.dataset, lambda: Dataset)
+    uploaded_by: Actor | None = belongs_to(
+        tables.Image.uploaded_by, lambda: User, visible=named_on_visible_rows
+    )
+    latest_result: "ClassificationResult | None" = newest_of(
+        tables.ClassificationResult.image, lambda: ClassificationResult
+    )
+    results: Connection["ClassificationResult"] = has_many(
+        tables.ClassificationResult.image,
+        lambda: ClassificationResult,
+        results.LISTING,
+        filter_by=ClassificationResultFilter,
+    )
+
+    @strawberry.field(description="Null when the file does not say; never guessed.")
+    def pixel_size(self) -> PixelSize | None:
+        x, y = self.row["pixel_size_x"], self.row["pixel_size_y"]
+        return None if x is None or y is None else PixelSize(x=x, y=y)
+
+    @strawberry.field(description="A short-lived link that a browser can show.")
+    def thumbnail_url(self, info: Info, size: ThumbnailSize = ThumbnailSize.MEDIUM) -> str | None:
+        return images.thumbnail_url(info.context.services, self.row, size, info.context.origin)
+
+    @strawberry.field(description="A short-lived link to the original bytes, served as an attachment.")
+    def download_url(self, info: Info, expires_in: int = 300) -> str | None:
+        seconds, origin = link_seconds(expires_in), info.context.origin
+        return images.download_url(info.context.services, self.row, seconds, origin)
+
+
+def link_seconds(seconds: int) -> int:
+    """
+    Raises:
+        Refusal: a link lives 1 to 3600 seconds.
+    """
+    if not 1 <= seconds <= MOST_LINK_SECONDS:
+        raise Refusal(f"`expiresIn` is {seconds}; a link may live 1 to {MOST_LINK_SECONDS} seconds.")
+    return seconds
+
+
+@define.type
+class Model(View, Node, table=tables.Model):
+    """A classifier that workers have announced."""
+
+    name: str
+    version: str
+    description: str | None
+    labels: list[str]
+    content_types: list[str]
+    digest: str | None = strawberry.field(description="SHA-256 of the weights, as the worker reports it.")
+    created_at: datetime
+    live_workers: int | None = computed(
+        tables.Model, models.live_workers, "Workers heard from within the last minute."
+    )
+    queued_items: int = computed(tables.Model, models.queued_items)
+
+
+@define.type
+class Progress:
+    """total = queued + running + succeeded + failed + cancelled, always."""
+
+    total: int
+    queued: int
+    running: int
+    succeeded: int
+    failed: int
+    cancelled: int
+
+    @strawberry.field(description="How much of it has ended, from 0 to 1.")
+    def fraction(self) -> float:
+        return (self.succeeded + self.failed + self.cancelled) / self.total
+
+
+@define.type
+class Classification(View, Node, table=tables.Classification):
+    """A run of one model over one image or over the images that a dataset held when it started."""
+
+    status: ClassificationStatus
+    model_name: str
+    model_version: str
+    only_missing: bool
+    skipped_count: int
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: str | None = strawberry.field(description="Why it failed, in words for its owner; null otherwise.")
+    image: Image | None = belongs_to(tables.Classification.image, lambda: Image)
+    dataset: Dataset = belongs_to(tables.Classification.dataset, lambda: Dataset)
+    created_by: Actor | None = belongs_to(
+        tables.Classification.created_by, lambda: User, visible=named_on_visible_rows
+    )
+    items: Connection["ClassificationItem"] = has_many(
+        tables.ClassificationItem.classification,
+        lambda: ClassificationItem,
+        classifications.ITEMS,
+        filter_by=ClassificationItemFilter,
+    )
+    results: Connection["ClassificationResult"] = has_many(
+        tables.ClassificationResult.classification,
+        lambda: ClassificationResult,
+        results.LISTING,
+        filter_by=ClassificationResultFilter,
+    )
+
+    @strawberry.field(description="Which runs go first.")
+    def priority(self) -> Priority:
+        return PRIORITIES[self.row["priority"]]
+
+    @strawberry.field(description="How far it is. The numbers add up in every single answer.")
+    def progress(self) -> Progress:
+        names = ("total", "queued", "running", "succeeded", "failed", "cancelled")
+        return Progress(**{name: self.row[name] for name in names})
+
+
+@define.type
+class ClassificationItem(View, Node, table=tables.ClassificationItem):
+    """One image of a run."""
+
+    status: ItemStatus
+    attempt: int
+    error_code: str | None
+    error_message: str | None
+    worker_name: str | None
+    queued_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    image: Image = belongs_to(tables.ClassificationItem.image, lambda: Image)
+    result: "ClassificationResult | None" = has_one(
+        tables.ClassificationResult.item, lambda: ClassificationResult
+    )
+    classification: Classification = belongs_to(
+        tables.ClassificationItem.classification, lambda: Classification
+    )
+
+    @strawberry.field(description="This attempt, and those that are left.")
+    def max_attempts(self, info: Info) -> int:
+        attempt: int = self.row["attempt"]
+        left: int = info.context.services.settings.limits.tries - self.row["tries"] - 1
+        return attempt + max(0, left)
+
+
+@define.type
+class Score:
+    """How sure the model is of one label."""
+
+    label: str
+    confidence: float
+
+
+@define.type
+class Measurement:
+    """A number that the model gave: a count, an area, a score."""
+
+    name: str
+    value: float
+    unit: str | None
+
+
+@define.type
+class ClassificationResult(View, Node, table=tables.ClassificationResult):
+    """What a model said of an image in a run."""
+
+    label: str
+    confidence: float
+    model_name: str
+    model_version: str
+    model_digest: str | None
+    worker_name: str | None
+    details: JSON = strawberry.field(description="Whatever else the model said: counts, boxes.")
+    duration_ms: int | None
+    created_at: datetime
+    image: Image = belongs_to(tables.ClassificationResult.image, lambda: Image)
+    classification: Classification = belongs_to(
+        tables.ClassificationResult.classification, lambda: Classification
+    )
+
+    @strawberry.field(description="Every class that the model scored, best first.")
+    def scores(self) -> list[Score]:
+        return [Score(**score) for score in self.json("scores")]
+
+    @strawberry.field(description="Numbers that the model gave.")
+    def measurements(self) -> list[Measurement]:
+        return [Measurement(**each) for each in self.json("measurements")]
