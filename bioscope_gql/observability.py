@@ -22,21 +22,22 @@ LogFormat = Literal["console", "json"]
 
 HIDDEN = "***"
 _SECRET_NAME = re.compile(
-    r"passw|passphrase|secret|token|authorization|cookie|credential|private_key|dsn", re.I
+    r"passw|passphrase|secret|token|authorization|cookie|credential|private_key|dsn", re.IGNORECASE
 )
 _USERINFO = re.compile(r"(?<=://)[^/\s@'\"]*:[^/\s'\"]*(?=@)")
-_BEARER = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{6,}", re.I)
+_BEARER = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE)
 _JWT = re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*")
 _QUERY = re.compile(
-    r"(?<=[?&])([^=&\s'\"]*(?:sign|token|secret|passw|credential|policy|expires)[^=&\s'\"]*)=[^&\s'\"]+", re.I
+    r"(?<=[?&])([^=&\s'\"]*(?:sign|token|secret|passw|credential|policy|expires)[^=&\s'\"]*)=[^&\s'\"]+",
+    re.IGNORECASE,
 )
 _ASSIGNED = re.compile(
     r"\b(password|client_secret|secret_key|refresh_?token|access_?token)(['\"]?\s*[=:]\s*)(['\"]?)[^\s'\",}&]+",
-    re.I,
+    re.IGNORECASE,
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _MANY_LINES = ("exception", "stack")
-_SUSPECT = re.compile(rf"[=:]|eyJ|bearer|basic|{_CONTROL.pattern}", re.I)
+_SUSPECT = re.compile(rf"[=:]|eyJ|bearer|basic|{_CONTROL.pattern}", re.IGNORECASE)
 _SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
 
 
@@ -71,6 +72,7 @@ def configure(level: str = "info", log_format: LogFormat | None = None, stream: 
                 structlog.processors.StackInfoRenderer(),
                 structlog.processors.format_exc_info,
                 redact,
+                _drop_color,
                 renderer,
             ],
         )
@@ -100,6 +102,12 @@ def _route_libraries(handler: logging.Handler, level: str) -> None:
     logging.getLogger("uvicorn.access").disabled = True
     for name in ("aiokafka", "faststream", "asyncio", "httpx", "httpcore", "multipart", "python_multipart"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def _drop_color(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """uvicorn says some things twice, once in colour."""
+    event.pop("color_message", None)
+    return event
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -323,12 +323,12 @@ class Settings(BaseSettings):
             raise ConfigurationError(problems)
 
     def embedded(self, *, dsn: str, bootstrap_servers: str | Sequence[str], data_dir: Path) -> Self:
-        """These settings for the embedded stack: its database and Kafka, the disk store, its own keys.
+        """These settings for the embedded stack: its database and Kafka (with all topics), the disk store, its keys.
 
         The keys' file need not exist yet: `auth.keys.generate` makes it.
         """
         servers = bootstrap_servers.split(",") if isinstance(bootstrap_servers, str) else bootstrap_servers
-        kafka = {"bootstrap_servers": tuple(servers), "security": KafkaSecurity(), "create_topics": True}
+        kafka = {"bootstrap_servers": tuple(servers), "security": KafkaSecurity(), "create_topics": False}
         return self._with(
             app=self.app.model_copy(update={"data_dir": data_dir}),
             database=Database.model_validate({**self.database.model_dump(), "dsn": dsn}),

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -107,5 +106,3 @@ class Dispatch:
             origin=settings.app.public_url or "",
             to="worker",
         )
-
-

@@ -4,6 +4,7 @@ from typing import Any
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaConnectionError
 
 from bioscope_gql.events.messages import Topics
 from bioscope_gql.settings import Kafka
@@ -38,7 +39,10 @@ async def create_topics(settings: Kafka, security: dict[str, Any]) -> None:
     )
     try:
         await admin.start()
-        answer = await admin.create_topics(_wanted(settings))
+        try:
+            answer = await admin.create_topics(_wanted(settings))
+        except AttributeError as error:  # aiokafka's way of saying that no controller is elected
+            raise KafkaConnectionError("Kafka has no controller yet") from error
         for topic, code, *more in answer.topic_errors:
             if code not in (0, ALREADY_THERE):
                 logger.warning("topic_not_created", topic=topic, code=code, reason=more[0] if more else None)

@@ -41,6 +41,11 @@ class SignIn:
     expires_at: datetime
     user: Row
 
+    @property
+    def viewer(self) -> Viewer:
+        """The person who is signed in from now on."""
+        return Viewer(id=self.user["id"], role=Role(self.user["role"]), name=self.user["username"])
+
 
 async def authenticate(
     services: Services, authorization: str | None, *, accept_expired: bool = False
@@ -96,9 +101,7 @@ async def register(
     return await _sign_in(services, user, user_agent)
 
 
-async def create(
-    services: AccountServices, *, email: str, username: str, password: str, role: Role
-) -> Row:
+async def create(services: AccountServices, *, email: str, username: str, password: str, role: Role) -> Row:
     """An account, for `register` and the command line.
 
     Raises:
@@ -146,7 +149,12 @@ async def login(services: Services, *, login: str, password: str, user_agent: st
 
 
 async def update_user(
-    services: Services, viewer: Viewer, *, id: UUID | None, role: Role | None, status: UserStatus | None = None
+    services: Services,
+    viewer: Viewer,
+    *,
+    id: UUID | None,
+    role: Role | None,
+    status: UserStatus | None = None,
 ) -> Row:
     """Change a role, or disable an account. None leaves a thing as it is.
 
@@ -194,7 +202,9 @@ def password_problems(password: str, least: int, most: int) -> list[FieldProblem
 def _email_problems(email: str) -> list[FieldProblem]:
     if len(email) <= 320 and EMAIL.fullmatch(email.strip()) and not words.has_control(email):
         return []
-    return [FieldProblem("INVALID_EMAIL", ("email",), "This is no e-mail address; write it as name@lab.example.")]
+    return [
+        FieldProblem("INVALID_EMAIL", ("email",), "This is no e-mail address; write it as name@lab.example.")
+    ]
 
 
 def _taken(error: asyncpg.UniqueViolationError) -> Conflict:

@@ -97,7 +97,9 @@ ITEMS = Listing(ClassificationItem, {"CREATED_AT": Order("id", UUID)}, item_cond
 async def find(services: Services, viewer: Viewer, id: UUID | None) -> Row | None:
     args = Args([id])
     visible = policy.visible_classifications(viewer, args, "t")
-    return await services.db.row(f"select {COLUMNS} from classifications t where t.id = $1 and {visible}", *args)
+    return await services.db.row(
+        f"select {COLUMNS} from classifications t where t.id = $1 and {visible}", *args
+    )
 
 
 async def run(

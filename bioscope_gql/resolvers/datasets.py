@@ -39,7 +39,12 @@ async def find(services: Services, viewer: Viewer, id: UUID | None) -> Row | Non
 
 
 async def reach(
-    db: Database | Connection, viewer: Viewer, id: UUID | None, needed: AccessLevel, doing: str, lock: str = ""
+    db: Database | Connection,
+    viewer: Viewer,
+    id: UUID | None,
+    needed: AccessLevel,
+    doing: str,
+    lock: str = "",
 ) -> Row:
     """The dataset, if the viewer sees it and may do so much there; `lock` is e.g. ``for share``.
 

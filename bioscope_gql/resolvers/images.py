@@ -64,7 +64,11 @@ _comparisons = compare(
 def conditions(wanted: Wanted, args: Args, alias: str) -> list[str]:
     """What the contract's ImageFilter means."""
     found = _comparisons(wanted, args, alias)
-    for name, column in (("dataset_id", "dataset"), ("device_id", "device"), ("uploaded_by_id", "uploaded_by")):
+    for name, column in (
+        ("dataset_id", "dataset"),
+        ("device_id", "device"),
+        ("uploaded_by_id", "uploaded_by"),
+    ):
         if name in wanted:
             found.append(f"{alias}.{column} = {args(words.read_id(wanted[name]))}")
     if wanted.get("search"):
@@ -78,7 +82,8 @@ LISTING = Listing(Image, {"CREATED_AT": CREATED_AT}, conditions)
 async def find(services: Services, viewer: Viewer, id: UUID | None) -> Row | None:
     args = Args([id])
     return await services.db.row(
-        f"select {COLUMNS} from images t where t.id = $1 and {policy.visible_images(viewer, args, 't')}", *args
+        f"select {COLUMNS} from images t where t.id = $1 and {policy.visible_images(viewer, args, 't')}",
+        *args,
     )
 
 

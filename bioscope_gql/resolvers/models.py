@@ -23,7 +23,7 @@ LIVE = (
 )
 """What makes a worker `w` live: heard of within the last minute, and it runs what its model means."""
 
-UPSERT = f"""
+UPSERT = """
 insert into models as t (id, name, version, description, labels, content_types, digest, is_static)
 values ($1, $2, $3, $4, $5, $6, $7, $8)
 on conflict (name, version) do update set
@@ -117,9 +117,7 @@ async def declare(services: Services, models: Sequence[StaticModel]) -> None:
     )
 
 
-async def choose(
-    services: Services, connection: Connection, name: str | None, version: str | None
-) -> Row:
+async def choose(services: Services, connection: Connection, name: str | None, version: str | None) -> Row:
     """The model that a run gets: the version asked for, else the newest that a live worker serves, else
     the newest announced.
 

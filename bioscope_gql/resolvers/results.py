@@ -138,7 +138,9 @@ async def _matched(
 ) -> tuple[list[tuple[ItemAnswer, UUID]], list[Answer]]:
     """The answers with the runs that they belong to, and those that belong to nobody."""
     ids = [answer.item_id for answer in answers if not isinstance(answer, SeedResult)]
-    rows = await tx.fetch("select id, classification from classification_items where id = any($1::uuid[])", ids)
+    rows = await tx.fetch(
+        "select id, classification from classification_items where id = any($1::uuid[])", ids
+    )
     run_of: dict[UUID, UUID] = {row["id"]: row["classification"] for row in rows}
     seed = await _seed_items(tx, [answer for answer in answers if isinstance(answer, SeedResult)])
     known: list[tuple[ItemAnswer, UUID]] = []
@@ -204,8 +206,13 @@ def _judge(answer: ItemAnswer, run: Row) -> Failure | None:
         run["model_name"],
         run["model_version"],
     ):
-        asked, got = f"{run['model_name']} {run['model_version']}", f"{answer.model.name} {answer.model.version}"
-        return Failure(code="MODEL_MISMATCH", message=f"{asked} was asked for, {got} answered.", retryable=False)
+        asked, got = (
+            f"{run['model_name']} {run['model_version']}",
+            f"{answer.model.name} {answer.model.version}",
+        )
+        return Failure(
+            code="MODEL_MISMATCH", message=f"{asked} was asked for, {got} answered.", retryable=False
+        )
     return None
 
 

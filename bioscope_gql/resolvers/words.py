@@ -53,7 +53,9 @@ def check_line(text: str, path: str, *, most: int) -> list[FieldProblem]:
     if len(text) > most:
         return [FieldProblem("TOO_LONG", (path,), f"`{path}` has {len(text)} characters; {most} fit.")]
     if has_control(text):
-        return [FieldProblem("FORBIDDEN_CHARACTERS", (path,), f"`{path}` has control characters; remove them.")]
+        return [
+            FieldProblem("FORBIDDEN_CHARACTERS", (path,), f"`{path}` has control characters; remove them.")
+        ]
     return []
 
 
@@ -62,7 +64,9 @@ def check_text(text: str, path: str, *, most: int) -> list[FieldProblem]:
     if len(text) > most:
         return [FieldProblem("TOO_LONG", (path,), f"`{path}` has {len(text)} characters; {most} fit.")]
     if has_control(text.replace("\n", "").replace("\r", "").replace("\t", "")):
-        return [FieldProblem("FORBIDDEN_CHARACTERS", (path,), f"`{path}` has control characters; remove them.")]
+        return [
+            FieldProblem("FORBIDDEN_CHARACTERS", (path,), f"`{path}` has control characters; remove them.")
+        ]
     return []
 
 
@@ -87,7 +91,9 @@ def metadata_text(value: Any, path: str = "metadata") -> str:
     try:
         text = orjson.dumps(value).decode()
     except (TypeError, ValueError):
-        message = f"`{path}` has something that JSON can't hold: a lone surrogate or a number that is too large."
+        message = (
+            f"`{path}` has something that JSON can't hold: a lone surrogate or a number that is too large."
+        )
         raise InvalidInput.at("FORBIDDEN_CHARACTERS", (path,), message) from None
     if len(text) > METADATA_BYTES:
         message = f"`{path}` has {len(text):,} bytes; {METADATA_BYTES:,} fit."

@@ -27,9 +27,7 @@ from bioscope_gql.schema.server import ServerQueries
 
 
 @strawberry.type
-class Query(
-    ServerQueries, AccountQueries, DatasetQueries, ImageQueries, ClassificationQueries, ModelQueries
-):
+class Query(ServerQueries, AccountQueries, DatasetQueries, ImageQueries, ClassificationQueries, ModelQueries):
     pass
 
 

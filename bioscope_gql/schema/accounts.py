@@ -8,7 +8,7 @@ import strawberry
 from bioscope_gql.resolvers import accounts, words
 from bioscope_gql.resolvers.accounts import SignIn
 from bioscope_gql.schema import define
-from bioscope_gql.schema.context import Info
+from bioscope_gql.schema.context import Context, Info
 from bioscope_gql.schema.inputs import LoginInput, RegisterInput, UpdateUserInput
 from bioscope_gql.schema.problems import (
     Conflict,
@@ -31,7 +31,9 @@ class AuthTokens:
     user: User
 
     @classmethod
-    def of(cls, signed_in: SignIn) -> "AuthTokens":
+    def of(cls, signed_in: SignIn, context: Context) -> "AuthTokens":
+        """What lies below is answered to the person who has just signed in."""
+        context.caller = signed_in.viewer
         return cls(
             access_token=signed_in.access_token,
             token_type="Bearer",  # noqa: S106 - a kind, no secret
@@ -72,7 +74,7 @@ class AccountMutations:
             password=input.password,
             user_agent=context.user_agent,
         )
-        return AuthTokens.of(signed_in)
+        return AuthTokens.of(signed_in, context)
 
     @define.mutation
     async def login(self, info: Info, input: LoginInput) -> AuthResult:
@@ -81,7 +83,7 @@ class AccountMutations:
         signed_in = await accounts.login(
             context.services, login=input.login, password=input.password, user_agent=context.user_agent
         )
-        return AuthTokens.of(signed_in)
+        return AuthTokens.of(signed_in, context)
 
     @define.mutation
     async def update_user(self, info: Info, input: UpdateUserInput) -> UserResult:

@@ -29,7 +29,14 @@ from bioscope_gql.schema.problems import (
 from bioscope_gql.schema.types import Classification, ClassificationItem, ClassificationResult
 
 ClassificationRunResult = Annotated[
-    Classification | NotFound | Forbidden | InvalidInput | Conflict | ModelUnavailable | NothingToDo | RateLimited,
+    Classification
+    | NotFound
+    | Forbidden
+    | InvalidInput
+    | Conflict
+    | ModelUnavailable
+    | NothingToDo
+    | RateLimited,
     strawberry.union("ClassificationRunResult", description="The run as it is now, or why nothing was done."),
 ]
 
@@ -49,9 +56,7 @@ class ClassificationUpdate:
 
 def target_of(sent: ClassificationTarget) -> Target:
     """What was sent; a malformed id is an unknown one."""
-    image, images, dataset = (
-        define.sent(each) for each in (sent.image_id, sent.image_ids, sent.dataset_id)
-    )
+    image, images, dataset = (define.sent(each) for each in (sent.image_id, sent.image_ids, sent.dataset_id))
     return Target(image=image, images=images, dataset=dataset)
 
 

@@ -42,9 +42,7 @@ def field(resolve: F) -> F:
 
 def mutation(resolve: F) -> F:
     """What raises a `Problem` answers with the member of its union that goes by the same name."""
-    made: F = strawberry.mutation(
-        resolver=resolve, description=_doc(resolve), extensions=[ProblemsAsData()]
-    )
+    made: F = strawberry.mutation(resolver=resolve, description=_doc(resolve), extensions=[ProblemsAsData()])
     return made
 
 

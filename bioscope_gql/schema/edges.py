@@ -86,28 +86,28 @@ async def _rows_by(
     return [found.get(key) for key in keys]
 
 
-def page_under(context: Context, key: ForeignKey, listing: Listing, asked: Wish, parent: UUID) -> Awaitable[Page]:
+def page_under(
+    context: Context, key: ForeignKey, listing: Listing, asked: Wish, parent: UUID
+) -> Awaitable[Page]:
     """A page of the rows that point to `parent`; the pages of all parents by one statement."""
     column = key._meta.db_column_name
 
     async def load(parents: Sequence[UUID]) -> list[Page]:
-        return await paging.pages_under(
-            context.services.db, context.viewer, listing, asked, column, parents
-        )
+        return await paging.pages_under(context.services.db, context.viewer, listing, asked, column, parents)
 
     loader = context.loader(("page", listing.name, column, asked.first, asked.after, asked.fingerprint), load)
     page: Awaitable[Page] = loader.load(parent)
     return page
 
 
-def count_under(context: Context, key: ForeignKey, listing: Listing, asked: Wish, parent: UUID) -> Awaitable[int]:
+def count_under(
+    context: Context, key: ForeignKey, listing: Listing, asked: Wish, parent: UUID
+) -> Awaitable[int]:
     """How many rows point to `parent`, over all pages."""
     column = key._meta.db_column_name
 
     async def load(parents: Sequence[UUID]) -> list[int]:
-        return await paging.counts_under(
-            context.services.db, context.viewer, listing, asked, column, parents
-        )
+        return await paging.counts_under(context.services.db, context.viewer, listing, asked, column, parents)
 
     loader = context.loader(("count", listing.name, column, asked.fingerprint), load)
     number: Awaitable[int] = loader.load(parent)

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 
-
 import strawberry
 from strawberry import UNSET
 
@@ -159,7 +158,9 @@ class UploadImagesInput:
     metadata: JSON | None = UNSET
 
 
-@strawberry.input(one_of=True, description="What a run is over: one image, several of one dataset, or all of it.")
+@strawberry.input(
+    one_of=True, description="What a run is over: one image, several of one dataset, or all of it."
+)
 class ClassificationTarget:
     image_id: ID | None = UNSET
     image_ids: list[ID] | None = UNSET
@@ -185,5 +186,3 @@ class RunClassificationInput:
     only_missing: bool = strawberry.field(
         default=False, description="Skip images that already have a result of this model and version."
     )
-
-

@@ -125,19 +125,33 @@ def _fingerprint(asked: Wish) -> str:
     return f"{asked.fingerprint} {asked.first} {asked.after}"
 
 
-def _listed(connect: Callable[[Any, Info, Wish], Any], filter_by: Any, order_by: Any, description: str) -> Any:
+def _listed(
+    connect: Callable[[Any, Info, Wish], Any], filter_by: Any, order_by: Any, description: str
+) -> Any:
     """The field with the arguments that all lists have, and the filter and order that this one has."""
 
     def resolve(
-        root: Any, info: Info, first: Any = FIRST, after: Any = UNSET, filter: Any = UNSET, order_by: Any = UNSET
+        root: Any,
+        info: Info,
+        first: Any = FIRST,
+        after: Any = UNSET,
+        filter: Any = UNSET,
+        order_by: Any = UNSET,
     ) -> Any:
         order = define.sent(order_by)
-        by = (order.field.value, order.direction.value == "DESC") if order is not None else ("CREATED_AT", True)
-        return connect(root, info, paging.wish(define.sent(first), define.sent(after), *by, define.wanted(filter)))
+        by = (
+            (order.field.value, order.direction.value == "DESC")
+            if order is not None
+            else ("CREATED_AT", True)
+        )
+        return connect(
+            root, info, paging.wish(define.sent(first), define.sent(after), *by, define.wanted(filter))
+        )
 
     annotations: dict[str, Any] = {"info": Info, "first": int | None, "after": str | None}
     chosen: Callable[..., Any] = resolve
     if filter_by is None and order_by is None:
+
         def chosen(root: Any, info: Info, first: Any = FIRST, after: Any = UNSET) -> Any:
             return resolve(root, info, first, after)
     elif order_by is None:

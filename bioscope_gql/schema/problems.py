@@ -83,7 +83,8 @@ def shown(problem: errors.Problem) -> Problem:
     facts = dict(vars(problem))
     if isinstance(problem, errors.InvalidInput):
         facts["fields"] = [
-            FieldProblem(code=each.code, path=list(each.path), message=each.message) for each in problem.fields
+            FieldProblem(code=each.code, path=list(each.path), message=each.message)
+            for each in problem.fields
         ]
     return SHOWN_AS[type(problem)](**facts)
 

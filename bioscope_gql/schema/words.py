@@ -6,10 +6,13 @@ import strawberry
 
 from bioscope_gql import vocabulary
 
-Role = strawberry.enum(vocabulary.Role, description="A rung of the ladder; each may do what those before it may.")
+Role = strawberry.enum(
+    vocabulary.Role, description="A rung of the ladder; each may do what those before it may."
+)
 UserStatus = strawberry.enum(vocabulary.UserStatus, description="Whether an account may sign in.")
 AccessLevel = strawberry.enum(
-    vocabulary.AccessLevel, description="What somebody may do in a dataset. Each level includes the ones before it."
+    vocabulary.AccessLevel,
+    description="What somebody may do in a dataset. Each level includes the ones before it.",
 )
 ThumbnailSize = strawberry.enum(vocabulary.ThumbnailSize, description="The longest side of a thumbnail.")
 RejectionCode = strawberry.enum(vocabulary.RejectionCode, description="Why a file was not stored.")

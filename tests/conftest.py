@@ -1,0 +1,73 @@
+"""What all tests share: one PostgreSQL and one broker for the whole run, a new database for each lab."""
+
+import asyncio
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from bioscope_gql import migrations
+from bioscope_gql.embedded.stack import Stack
+from tests.lab import Lab, Place, a_lab
+
+
+@dataclass
+class Services:
+    """Where the shared servers are. `template` is a migrated database that nobody writes to."""
+
+    dsn: str
+    bootstrap_servers: str
+    directory: Path
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def dsn_of(self, database: str) -> str:
+        return self.dsn.replace("/bioscope?", f"/{database}?")
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[Place]:
+        """A database and a folder of its own, and names for topics that nobody else uses."""
+        name = f"lab_{os.getpid()}_{next(self.numbers)}"
+        admin = await asyncpg.connect(self.dsn_of("postgres"))
+        try:
+            await admin.execute(f"create database {name} template bioscope strategy file_copy")
+            folder = Path(tempfile.mkdtemp(prefix="lab-", dir=self.directory))
+            try:
+                yield Place(self.dsn_of(name), self.bootstrap_servers, folder, name)
+            finally:
+                await admin.execute(f"drop database {name} with (force)")
+                shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            await admin.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared() -> AsyncIterator[Services]:
+    # Not pytest's own directory: it lies behind a private one, which matters when root runs this.
+    directory = Path(tempfile.mkdtemp(prefix="bioscope-tests-", dir="/tmp"))
+    try:
+        async with Stack(directory, {"unused": 1}, durable=False) as stack:
+            await migrations.forwards(stack.dsn)
+            yield Services(stack.dsn, stack.bootstrap_servers, directory)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+
+@pytest.fixture
+async def place(shared: Services) -> AsyncIterator[Place]:
+    async with shared.place() as made:
+        yield made
+
+
+@pytest.fixture
+async def lab(place: Place) -> AsyncIterator[Lab]:
+    """A whole server over HTTP, WebSocket and Kafka, with its own database."""
+    async with a_lab(place) as made:
+        yield made

@@ -1,0 +1,419 @@
+"""A laboratory for tests: a real server, people who use it over HTTP and WebSocket, and a worker to order about."""
+
+import asyncio
+import hashlib
+import io
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from argon2 import Parameters, Type
+from argon2.profiles import RFC_9106_LOW_MEMORY
+from PIL import Image
+from websockets.asyncio.client import ClientConnection, connect
+
+from bioscope_gql import services as services_module
+from bioscope_gql import tables
+from bioscope_gql.auth import keys
+from bioscope_gql.auth.passwords import Passwords
+from bioscope_gql.commands.serving import listen, served, url_of
+from bioscope_gql.db import Database
+from bioscope_gql.replica import Replica
+from bioscope_gql.resolvers import accounts
+from bioscope_gql.services import Services
+from bioscope_gql.settings import App, Kafka, KafkaTopics, Limits, Settings
+from bioscope_gql.storage.blobs import image_key
+from bioscope_gql.vocabulary import Role, uuid7
+
+Json = dict[str, Any]
+
+PATIENCE_SECONDS = 20.0
+CHEAP = Parameters(
+    type=Type.ID,
+    version=RFC_9106_LOW_MEMORY.version,
+    salt_len=16,
+    hash_len=32,
+    time_cost=1,
+    memory_cost=64,
+    parallelism=1,
+)
+"""Hashing as it is, but quick: what it costs has tests of its own."""
+
+PASSWORD = "correct horse battery"
+MODEL = {"name": "teller", "version": "1.0.0"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A database, a broker and a folder that one test has for itself; `name` is part of its topics' names."""
+
+    dsn: str
+    bootstrap_servers: str
+    folder: Path
+    name: str
+
+    def settings(self, *, limits: Mapping[str, Any] | None = None, **app: Any) -> Settings:
+        """Of an embedded stack, with topics that nobody else reads."""
+        topics = KafkaTopics(
+            jobs=f"{self.name}.jobs",
+            results=f"{self.name}.results",
+            dead_letters=f"{self.name}.dead",
+            workers=f"{self.name}.workers",
+            signals=f"{self.name}.signals",
+        )
+        settings = Settings(
+            app=App(port=0, **app), kafka=Kafka(topics=topics), limits=Limits(**(limits or {}))
+        )
+        return settings.embedded(
+            dsn=self.dsn, bootstrap_servers=self.bootstrap_servers, data_dir=self.folder
+        )
+
+
+class Refused(Exception):
+    """Top-level errors came."""
+
+    def __init__(self, status: int, errors: Sequence[Json]) -> None:
+        super().__init__(json.dumps([status, *errors]))
+        self.status, self.errors = status, errors
+
+    @property
+    def codes(self) -> list[str]:
+        return [error["extensions"]["code"] for error in self.errors]
+
+
+@dataclass
+class Person:
+    """Somebody with an account, or nobody (without a token)."""
+
+    lab: "Lab"
+    username: str = ""
+    token: str | None = None
+    id: str = ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.token}"} if self.token else {}
+
+    async def send(self, query: str, **variables: Any) -> httpx.Response:
+        body = {"query": query, "variables": variables}
+        return await self.lab.http.post("/graphql", json=body, headers=self.headers)
+
+    async def ask(self, query: str, **variables: Any) -> Any:
+        """The data of an operation; with one root field, what that holds."""
+        return unwrapped(await self.send(query, **variables))
+
+    async def a_dataset(self, name: str = "smears") -> str:
+        made = await self.ask(
+            "mutation ($name: String!) { createDataset(input: {name: $name}) { ... on Dataset { id } } }", name=name
+        )
+        id: str = made["id"]
+        return id
+
+    async def post_files(
+        self, query: str, files: Sequence[tuple[str, bytes]], **variables: Any
+    ) -> httpx.Response:
+        """A multipart request; the files become the variable `files`."""
+        operations = {"query": query, "variables": {**variables, "files": [None] * len(files)}}
+        places = {str(place): [f"variables.files.{place}"] for place in range(len(files))}
+        return await self.lab.http.post(
+            "/graphql",
+            data={"operations": json.dumps(operations), "map": json.dumps(places)},
+            files=[(str(place), file) for place, file in enumerate(files)],
+            headers={**self.headers, "graphql-require-preflight": "1"},
+        )
+
+    async def upload(self, dataset: str, files: Sequence[tuple[str, bytes]], **more: Any) -> Any:
+        return unwrapped(await self.post_files(UPLOAD, files, dataset=dataset, **more))
+
+    async def images(self, dataset: str, count: int) -> list[str]:
+        """The ids of so many new pictures in a dataset, straight into the tables and the store."""
+        return await self.lab.pictures(dataset, self.id, count)
+
+    async def run(self, **run_input: Any) -> Any:
+        return await self.ask(RUN, input=run_input)
+
+    async def run_over(self, dataset: str) -> str:
+        run = await self.run(target={"datasetId": dataset})
+        assert run["__typename"] == "Classification", run
+        id: str = run["id"]
+        return id
+
+    async def watch(self, run: str, after: str | None = None) -> AsyncGenerator[Json, None]:
+        """The updates of a run, over a socket of its own, until it completes."""
+        async with self.socket() as socket:
+            payload = {"query": WATCH, "variables": {"id": run, "after": after}}
+            await socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": payload}))
+            async for text in socket:
+                message = json.loads(text)
+                if message["type"] == "complete":
+                    return
+                if message["type"] == "error":
+                    raise Refused(0, message["payload"])
+                if message["type"] == "next":
+                    yield message["payload"]["data"]["classificationUpdated"]
+
+    async def finished(self, run: str) -> Json:
+        """The last update of a run, once it has ended."""
+        last: Json = {}
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            async for update in self.watch(run):
+                last = update
+        return last
+
+    @asynccontextmanager
+    async def socket(self) -> AsyncIterator[ClientConnection]:
+        address = self.lab.url.replace("http", "ws") + "/graphql"
+        async with connect(address, subprotocols=["graphql-transport-ws"]) as socket:  # type: ignore[list-item]
+            payload = {"authorization": f"Bearer {self.token}"} if self.token else {}
+            await socket.send(json.dumps({"type": "connection_init", "payload": payload}))
+            assert json.loads(await socket.recv())["type"] == "connection_ack"
+            yield socket
+
+
+UPLOAD = """
+mutation ($dataset: ID!, $files: [Upload!]!, $metadata: JSON) {
+  uploadImages(input: {datasetId: $dataset, files: $files, metadata: $metadata}) {
+    __typename
+    ... on UploadReport { files {
+      __typename filename
+      ... on UploadedImage { image { id filename contentType width height sha256 } }
+      ... on DuplicateImage { image { id } }
+      ... on RejectedFile { code message }
+    } dataset { id imageCount } }
+    ... on Problem { code message }
+    ... on InvalidInput { fields { code path } }
+    ... on NotFound { ids }
+  }
+}
+"""
+RUN = """
+mutation ($input: RunClassificationInput!) {
+  runClassification(input: $input) {
+    __typename
+    ... on Classification {
+      id status modelName modelVersion skippedCount image { id } dataset { id }
+      progress { total queued running succeeded failed cancelled fraction }
+    }
+    ... on Problem { code message }
+    ... on NotFound { ids }
+    ... on InvalidInput { fields { code path } }
+    ... on NothingToDo { skippedCount }
+  }
+}
+"""
+WATCH = """
+subscription ($id: ID!, $after: String) {
+  classificationUpdated(id: $id, after: $after) {
+    cursor
+    classification { status progress { total queued running succeeded failed cancelled fraction } error }
+    items { id status attempt errorCode errorMessage workerName image { id } result { label confidence } }
+  }
+}
+"""
+
+
+def unwrapped(response: httpx.Response) -> Any:
+    body = response.json()
+    if body.get("errors"):
+        raise Refused(response.status_code, body["errors"])
+    data = body["data"]
+    return next(iter(data.values())) if len(data) == 1 else data
+
+
+def a_picture(number: int = 0, size: tuple[int, int] = (32, 24)) -> bytes:
+    """A small PNG; another one for every number."""
+    out = io.BytesIO()
+    image = Image.new("RGB", size, (number % 256, number // 256 % 256, 90))
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+@dataclass
+class Lab:
+    """A server that runs, and what a test orders about around it."""
+
+    place: Place
+    replica: Replica
+    services: Services
+    http: httpx.AsyncClient
+    url: str
+    people: int = 0
+
+    @property
+    def nobody(self) -> Person:
+        return Person(self)
+
+    @property
+    def db(self) -> Database:
+        return self.services.db
+
+    async def a_user(self) -> Person:
+        return await self._person(Role.USER)
+
+    async def an_analyst(self) -> Person:
+        return await self._person(Role.ANALYST)
+
+    async def an_admin(self) -> Person:
+        return await self._person(Role.ADMIN)
+
+    async def _person(self, role: Role) -> Person:
+        self.people += 1
+        username = f"{role.value.lower()}{self.people}"
+        row = await accounts.create(
+            self.services, email=f"{username}@lab.example", username=username, password=PASSWORD, role=role
+        )
+        person = Person(self, username)
+        signed_in = await person.ask(
+            'mutation ($login: String!, $password: String!) { login(input: {login: $login, password: $password}) '
+            "{ ... on AuthTokens { accessToken } } }",
+            login=username,
+            password=PASSWORD,
+        )
+        return Person(self, username, signed_in["accessToken"], str(row["id"]))
+
+    async def pictures(self, dataset: str, owner: str, count: int) -> list[str]:
+        """Rows with small bytes in the store, as an upload leaves them, without what the intake costs."""
+        ids = [uuid7() for _ in range(count)]
+        rows = []
+        for number, id in enumerate(ids):
+            data = f"picture {number} of {dataset}".encode()
+            key = image_key(UUID(dataset), id)
+            await self.services.store.put(key, data, content_type="image/png", sha256=None)
+            digest = hashlib.sha256(data).hexdigest()
+            rows.append(
+                (id, f"{number}.png", "image/png", len(data), digest, key, 8, 8, 8, 3, 1, UUID(dataset), UUID(owner))
+            )
+        await self.db.pool.copy_records_to_table(
+            "images",
+            records=rows,
+            columns=[
+                "id", "filename", "content_type", "file_size", "sha256", "storage_path", "width", "height",
+                "bit_depth", "channels", "frames", "dataset", "uploaded_by",
+            ],
+        )  # fmt: skip
+        return [str(id) for id in ids]
+
+    @asynccontextmanager
+    async def a_worker(self, **model: Any) -> AsyncIterator["TestWorker"]:
+        """A worker that has announced itself, and that answers what the test tells it to."""
+        async with TestWorker.opened(self, {**MODEL, "labels": ["dark", "bright"], "contentTypes": [], **model}) as w:
+            yield w
+
+    async def until(self, sql: str, *args: Any) -> None:
+        """Wait until a statement gives something true. The database has no bell to wait for."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not await self.db.value(sql, *args):
+                await asyncio.sleep(0.01)
+
+    async def count(self, table: str) -> int:
+        found: int = await self.db.value(f"select count(*) from {table}")
+        return found
+
+    async def dump(self) -> dict[str, list[Any]]:
+        """All that is stored, to be compared before and after: a refusal changes nothing."""
+        found = {}
+        for table in tables.ALL:
+            rows = await self.db.rows(f"select t::text from {table._meta.tablename} t order by t.id")
+            found[table._meta.tablename] = [row[0] for row in rows]
+        found["files"] = [blob.key async for blob in self.services.store.list("")]
+        return found
+
+
+class TestWorker:
+    """Speaks the Kafka contract by hand: reads jobs of one model, sends whatever it is told to."""
+
+    __test__ = False
+
+    def __init__(self, lab: Lab, model: Json, consumer: AIOKafkaConsumer, producer: AIOKafkaProducer) -> None:
+        self.lab, self.model = lab, model
+        self._consumer, self._producer = consumer, producer
+        self.name = f"tester-{lab.place.name}"
+        self._jobs: list[Json] = []
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, lab: Lab, model: Json) -> AsyncIterator["TestWorker"]:
+        topics = lab.services.settings.kafka.topics
+        where = {"bootstrap_servers": lab.place.bootstrap_servers}
+        async with AsyncExitStack() as stack:
+            consumer = AIOKafkaConsumer(topics.jobs, auto_offset_reset="earliest", fetch_max_wait_ms=10, **where)
+            producer = AIOKafkaProducer(acks="all", **where)
+            for client in (consumer, producer):
+                await client.start()
+                stack.push_async_callback(client.stop)
+            worker = cls(lab, model, consumer, producer)
+            await worker.announce()
+            yield worker
+
+    async def announce(self, status: str = "up", **changes: Any) -> None:
+        """Say who is there, and return once the server knows."""
+        message = {
+            "v": 1, "worker": {"name": self.name, "version": "1.0.0"}, "status": status,
+            "models": [{**self.model, **changes}], "concurrency": 4,
+        }  # fmt: skip
+        await self.send(message, topic=self.lab.services.settings.kafka.topics.workers)
+        await self.lab.until(
+            "select count(*) from workers w join models m on m.id = w.model where w.name = $1"
+            " and m.version = $2 and (w.stopped_at is null) = $3",
+            self.name, message["models"][0]["version"], status == "up",
+        )  # fmt: skip
+
+    async def job(self) -> Json:
+        """The next job of this worker's model, in the order of its partition."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not self._jobs:
+                for records in (await self._consumer.getmany(timeout_ms=200)).values():
+                    jobs = (json.loads(record.value) for record in records)
+                    self._jobs += [job for job in jobs if job["model"]["version"] == self.model["version"]]
+        return self._jobs.pop(0)
+
+    async def jobs(self, count: int) -> list[Json]:
+        return [await self.job() for _ in range(count)]
+
+    async def send(self, message: Any, *, topic: str | None = None, key: bytes = b"k") -> None:
+        """Any message, as JSON, or bytes as they are."""
+        raw = message if isinstance(message, bytes) else json.dumps(message).encode()
+        await self._producer.send_and_wait(topic or self.lab.services.settings.kafka.topics.results, raw, key=key)
+
+    async def answer(self, job: Json, label: str = "dark", confidence: float = 0.9, **more: Any) -> None:
+        await self.send(self.ok(job, label, confidence, **more), key=job["itemId"].encode())
+
+    async def fail(self, job: Json, code: str = "CORRUPT_IMAGE", *, retryable: bool = False) -> None:
+        error = {"code": code, "message": "It can't be read.", "retryable": retryable}
+        await self.send({**self._head(job), "status": "error", "error": error}, key=job["itemId"].encode())
+
+    async def started(self, job: Json) -> None:
+        await self.send({**self._head(job), "status": "started"}, key=job["itemId"].encode())
+
+    def ok(self, job: Json, label: str = "dark", confidence: float = 0.9, **more: Any) -> Json:
+        model = {"name": self.model["name"], "version": self.model["version"]}
+        scores = [{"label": label, "confidence": confidence}]
+        return {**self._head(job), "status": "ok", "scores": scores, "model": model, **more}
+
+    def _head(self, job: Json) -> Json:
+        return {"v": 1, "itemId": job["itemId"], "attempt": job["attempt"], "worker": {"name": self.name}}
+
+
+@asynccontextmanager
+async def a_lab(place: Place, settings: Settings | None = None) -> AsyncIterator[Lab]:
+    """A server on a free port of loopback, in this process."""
+    settings = settings or place.settings()
+    keys.generate(place.folder / "keys")
+    async with AsyncExitStack() as stack:
+        listening = stack.enter_context(listen(settings))
+        url = url_of(listening)
+        opened = await stack.enter_async_context(services_module.opened(settings.at(url)))
+        services = replace(opened, passwords=Passwords(CHEAP, at_once=4))
+        replica = await stack.enter_async_context(
+            served(services, listening, spool=place.folder / "spool", development=True)
+        )
+        http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await replica.broker.connected.wait()
+        yield Lab(place, replica, services, http, url)
