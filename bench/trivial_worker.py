@@ -1,6 +1,6 @@
 """A worker that answers every job at once: what is left is what the line itself costs.
 
-    python bench/trivial_worker.py BOOTSTRAP_SERVERS
+python bench/trivial_worker.py BOOTSTRAP_SERVERS
 """
 
 import asyncio
@@ -18,7 +18,10 @@ ANNOUNCE_SECONDS = 10
 
 async def work(servers: str) -> None:
     consumer = AIOKafkaConsumer(
-        "bioscope.classification.jobs", bootstrap_servers=servers, auto_offset_reset="earliest", fetch_max_wait_ms=5
+        "bioscope.classification.jobs",
+        bootstrap_servers=servers,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=5,
     )
     producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_batch_size=131_072)
     async with consumer, producer:
@@ -40,7 +43,13 @@ def answer(job: Any) -> bytes:
 
 
 async def announce(producer: AIOKafkaProducer) -> None:
-    message = {"v": 1, "worker": WORKER, "status": "up", "models": [{**MODEL, "labels": ["a", "b"]}], "concurrency": 8}
+    message = {
+        "v": 1,
+        "worker": WORKER,
+        "status": "up",
+        "models": [{**MODEL, "labels": ["a", "b"]}],
+        "concurrency": 8,
+    }
     while True:
         await producer.send("bioscope.workers", json.dumps(message).encode(), key=WORKER["name"].encode())
         await asyncio.sleep(ANNOUNCE_SECONDS)

@@ -138,6 +138,13 @@ def columns(names: Sequence[str], alias: str) -> str:
     return ", ".join(f'{alias}."{name}"' for name in names)
 
 
+def certain(row: Row | None) -> Row:
+    """The row of a statement that always has one, such as an insert with RETURNING."""
+    if row is None:
+        raise RuntimeError("A statement that always returns a row returned none.")
+    return row
+
+
 def is_away(error: BaseException) -> bool:
     """Whether this is what asyncpg raises while PostgreSQL is away, starts, stops, is full, or rolled
     a transaction back that it would take the next time: the same again may work a moment later."""

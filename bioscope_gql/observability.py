@@ -100,7 +100,9 @@ def _route_libraries(handler: logging.Handler, level: str) -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], True
     logging.getLogger("uvicorn.access").disabled = True
-    for name in ("aiokafka", "faststream", "asyncio", "httpx", "httpcore", "multipart", "python_multipart"):
+    # aiokafka repeats 40 times a second that its broker is away; `events/broker.py` says it once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    for name in ("faststream", "asyncio", "httpx", "httpcore", "multipart", "python_multipart"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 

@@ -1,4 +1,4 @@
-"""A laboratory for tests: a real server, people who use it over HTTP and WebSocket, and a worker to order about."""
+"""A laboratory for tests: a real server, people who use it, and a worker to order about."""
 
 import asyncio
 import hashlib
@@ -70,9 +70,7 @@ class Place:
         settings = Settings(
             app=App(port=0, **app), kafka=Kafka(topics=topics), limits=Limits(**(limits or {}))
         )
-        return settings.embedded(
-            dsn=self.dsn, bootstrap_servers=self.bootstrap_servers, data_dir=self.folder
-        )
+        return settings.embedded(dsn=self.dsn, bootstrap_servers=self.bootstrap_servers, data_dir=self.folder)
 
 
 class Refused(Exception):
@@ -108,9 +106,14 @@ class Person:
         """The data of an operation; with one root field, what that holds."""
         return unwrapped(await self.send(query, **variables))
 
+    def at(self, lab: "Lab") -> "Person":
+        """The same person at another replica."""
+        return replace(self, lab=lab)
+
     async def a_dataset(self, name: str = "smears") -> str:
         made = await self.ask(
-            "mutation ($name: String!) { createDataset(input: {name: $name}) { ... on Dataset { id } } }", name=name
+            "mutation ($name: String!) { createDataset(input: {name: $name}) { ... on Dataset { id } } }",
+            name=name,
         )
         id: str = made["id"]
         return id
@@ -155,6 +158,8 @@ class Person:
                     return
                 if message["type"] == "error":
                     raise Refused(0, message["payload"])
+                if message["type"] == "next" and message["payload"].get("errors"):
+                    raise Refused(0, message["payload"]["errors"])
                 if message["type"] == "next":
                     yield message["payload"]["data"]["classificationUpdated"]
 
@@ -270,24 +275,63 @@ class Lab:
         )
         person = Person(self, username)
         signed_in = await person.ask(
-            'mutation ($login: String!, $password: String!) { login(input: {login: $login, password: $password}) '
-            "{ ... on AuthTokens { accessToken } } }",
+            "mutation ($login: String!, $password: String!) {"
+            " login(input: {login: $login, password: $password}) { ... on AuthTokens { accessToken } } }",
             login=username,
             password=PASSWORD,
         )
         return Person(self, username, signed_in["accessToken"], str(row["id"]))
+
+    def with_services(self, **changes: Any) -> Services:
+        return replace(self.services, **changes)
+
+    @asynccontextmanager
+    async def another_replica(self) -> AsyncIterator["Lab"]:
+        """One more server on the same database, signals and store.
+
+        It reads no results: two members of one group in one process are too much for the embedded broker.
+        """
+        settings = self.services.settings
+        topics = settings.kafka.topics.model_copy(
+            update={"results": f"{self.place.name}.unused", "workers": f"{self.place.name}.unheard"}
+        )
+        kafka = settings.kafka.model_copy(update={"topics": topics, "consumer_group": "another"})
+        async with a_lab(self.place, settings.model_copy(update={"kafka": kafka})) as other:
+            yield other
+
+    async def grant(self, dataset: str, person: Person, level: str) -> None:
+        """Access to a dataset, as its owner would give it."""
+        await self.db.execute(
+            'insert into dataset_grants (id, dataset, "user", level) values ($1, $2, $3, $4)'
+            ' on conflict (dataset, "user") do update set level = excluded.level',
+            uuid7(), UUID(dataset), UUID(person.id), level,
+        )  # fmt: skip
 
     async def pictures(self, dataset: str, owner: str, count: int) -> list[str]:
         """Rows with small bytes in the store, as an upload leaves them, without what the intake costs."""
         ids = [uuid7() for _ in range(count)]
         rows = []
         for number, id in enumerate(ids):
-            data = f"picture {number} of {dataset}".encode()
+            data = f"picture {id}".encode()
             key = image_key(UUID(dataset), id)
             await self.services.store.put(key, data, content_type="image/png", sha256=None)
             digest = hashlib.sha256(data).hexdigest()
             rows.append(
-                (id, f"{number}.png", "image/png", len(data), digest, key, 8, 8, 8, 3, 1, UUID(dataset), UUID(owner))
+                (
+                    id,
+                    f"{number}.png",
+                    "image/png",
+                    len(data),
+                    digest,
+                    key,
+                    8,
+                    8,
+                    8,
+                    3,
+                    1,
+                    UUID(dataset),
+                    UUID(owner),
+                )
             )
         await self.db.pool.copy_records_to_table(
             "images",
@@ -302,7 +346,9 @@ class Lab:
     @asynccontextmanager
     async def a_worker(self, **model: Any) -> AsyncIterator["TestWorker"]:
         """A worker that has announced itself, and that answers what the test tells it to."""
-        async with TestWorker.opened(self, {**MODEL, "labels": ["dark", "bright"], "contentTypes": [], **model}) as w:
+        async with TestWorker.opened(
+            self, {**MODEL, "labels": ["dark", "bright"], "contentTypes": [], **model}
+        ) as w:
             yield w
 
     async def until(self, sql: str, *args: Any) -> None:
@@ -342,8 +388,10 @@ class TestWorker:
         topics = lab.services.settings.kafka.topics
         where = {"bootstrap_servers": lab.place.bootstrap_servers}
         async with AsyncExitStack() as stack:
-            consumer = AIOKafkaConsumer(topics.jobs, auto_offset_reset="earliest", fetch_max_wait_ms=10, **where)
-            producer = AIOKafkaProducer(acks="all", **where)
+            consumer = AIOKafkaConsumer(
+                topics.jobs, auto_offset_reset="earliest", fetch_max_wait_ms=10, **where
+            )
+            producer = AIOKafkaProducer(acks="all", max_request_size=1 << 20, **where)
             for client in (consumer, producer):
                 await client.start()
                 stack.push_async_callback(client.stop)
@@ -353,15 +401,16 @@ class TestWorker:
 
     async def announce(self, status: str = "up", **changes: Any) -> None:
         """Say who is there, and return once the server knows."""
+        model = {**self.model, **changes}
         message = {
             "v": 1, "worker": {"name": self.name, "version": "1.0.0"}, "status": status,
-            "models": [{**self.model, **changes}], "concurrency": 4,
+            "models": [model], "concurrency": 4,
         }  # fmt: skip
         await self.send(message, topic=self.lab.services.settings.kafka.topics.workers)
         await self.lab.until(
             "select count(*) from workers w join models m on m.id = w.model where w.name = $1"
-            " and m.version = $2 and (w.stopped_at is null) = $3",
-            self.name, message["models"][0]["version"], status == "up",
+            " and m.name = $2 and m.version = $3 and (w.stopped_at is null) = $4",
+            self.name, model["name"], model["version"], status == "up",
         )  # fmt: skip
 
     async def job(self) -> Json:
@@ -376,10 +425,19 @@ class TestWorker:
     async def jobs(self, count: int) -> list[Json]:
         return [await self.job() for _ in range(count)]
 
-    async def send(self, message: Any, *, topic: str | None = None, key: bytes = b"k") -> None:
+    async def send(
+        self, message: Any, *, topic: str | None = None, key: bytes = b"k", partition: int | None = None
+    ) -> None:
         """Any message, as JSON, or bytes as they are."""
         raw = message if isinstance(message, bytes) else json.dumps(message).encode()
-        await self._producer.send_and_wait(topic or self.lab.services.settings.kafka.topics.results, raw, key=key)
+        topic = topic or self.lab.services.settings.kafka.topics.results
+        await self._producer.send_and_wait(topic, raw, key=key, partition=partition)
+
+    def encoded(self, message: Json) -> bytes:
+        return json.dumps(message).encode()
+
+    async def partitions(self, topic: str) -> list[int]:
+        return sorted(await self._producer.partitions_for(topic))
 
     async def answer(self, job: Json, label: str = "dark", confidence: float = 0.9, **more: Any) -> None:
         await self.send(self.ok(job, label, confidence, **more), key=job["itemId"].encode())

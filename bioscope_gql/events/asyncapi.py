@@ -56,7 +56,7 @@ _JOB_HEADERS = {
 class _Dumper(yaml.SafeDumper):
     """Long texts stay readable, and nothing is abbreviated by anchors."""
 
-    def ignore_aliases(self, data: object) -> bool:
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's own shape
         return True
 
     def represent_str(self, data: str) -> yaml.ScalarNode:

@@ -89,8 +89,9 @@ class Link:
 
     async def send(
         self, topic: str, value: bytes, *, key: bytes, headers: Mapping[str, str] | None = None
-    ) -> "asyncio.Future[Any]":
-        """Hand a message to the client; the future ends when the broker has it.
+    ) -> None:
+        """Hand a message to the client. Whether the broker gets it, nobody waits for: a link that could not
+        deliver one is given up.
 
         Raises:
             KafkaError: it was certainly not written.
@@ -99,7 +100,6 @@ class Link:
             value, topic, key=key, headers=dict(headers or {}), no_confirm=True
         )
         sent.add_done_callback(self._judge)
-        return sent
 
     async def gone(self) -> str:
         """Wait until this link is of no use any more, and say why."""
@@ -107,10 +107,11 @@ class Link:
             try:
                 async with asyncio.timeout(PING_SECONDS):
                     await self._spoiled.wait()
-                return "a message could not be delivered"
             except TimeoutError:
                 if not await self._broker.ping(PING_SECONDS):
                     return "the broker does not answer"
+            else:
+                return "a message could not be delivered"
 
     def _judge(self, sent: "asyncio.Future[Any]") -> None:
         # An idempotent producer whose batch failed gets OutOfOrderSequenceNumber ever after.

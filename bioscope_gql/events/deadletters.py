@@ -21,7 +21,7 @@ class DeadLetters:
         """Keep a record with its reason, once however often it is read.
 
         Raises:
-            asyncpg.PostgresError: the database is away; the topic is tried afterwards, and as well as it goes.
+            asyncpg.PostgresError: the database is away. The topic is tried only afterwards.
         """
         most = self._services.settings.limits.dead_letter_bytes
         raw: bytes = record.value or b""

@@ -18,7 +18,7 @@ logger = structlog.get_logger()
 
 
 class Sweeper:
-    """Any number of replicas may do this at once. The clock of the leases rests while answers can't come in."""
+    """Any number of replicas may do this at once. The leases' clock rests while answers can't come in."""
 
     def __init__(self, services: Services, broker: Broker) -> None:
         self._services, self._broker = services, broker

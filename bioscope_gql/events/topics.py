@@ -1,4 +1,4 @@
-"""The topics, made where they are absent: with the broker's own auto creation they would get one partition."""
+"""The topics, made where they are absent: made by the broker itself they would get one partition."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ async def create_topics(settings: Kafka, security: dict[str, Any]) -> None:
 
 
 def partitions(settings: Kafka) -> dict[str, int]:
-    """Every topic of a fixed name with its partitions; those of single models are made when they are known."""
+    """Every topic of a fixed name with its partitions; those of single models come when they are known."""
     named = settings.topics.model_dump()
     return {topic: settings.topic_partitions for topic in named.values() if "{model}" not in topic}
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
-from bioscope_gql.db import Row
+from bioscope_gql.db import Row, certain
 from bioscope_gql.errors import (
     Conflict,
     FieldProblem,
@@ -127,8 +127,7 @@ async def create(services: AccountServices, *, email: str, username: str, passwo
         )
     except asyncpg.UniqueViolationError as error:
         raise _taken(error) from None
-    assert row is not None  # an insert returns its row
-    return row
+    return certain(row)
 
 
 async def login(services: Services, *, login: str, password: str, user_agent: str | None = None) -> SignIn:
@@ -144,7 +143,7 @@ async def login(services: Services, *, login: str, password: str, user_agent: st
     )
     matches = await services.passwords.verify(row["hashed_password"] if row else None, password)
     if row is None or not matches or row["status"] != UserStatus.ACTIVE:
-        raise InvalidCredentials()
+        raise InvalidCredentials
     return await _sign_in(services, row, user_agent)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from bioscope_gql import policy
-from bioscope_gql.db import Args, Connection, Row
+from bioscope_gql.db import Args, Connection, Row, certain
 from bioscope_gql.errors import InvalidInput, ModelUnavailable, NotFound, NothingToDo
 from bioscope_gql.live.hub import Change
 from bioscope_gql.policy import Action, Viewer
@@ -25,7 +25,8 @@ with chosen as materialized (
   from images i
   where i.dataset = $2 and ($3::uuid[] is null or i.id = any($3)) and not (
     $9 and exists (
-      select from classification_results r where r.image = i.id and r.model_name = $5 and r.model_version = $6))
+      select from classification_results r
+      where r.image = i.id and r.model_name = $5 and r.model_version = $6))
 ), counted as (
   select count(*) filter (where fits) as queued, count(*) filter (where not fits) as failed from chosen
 ), run as (
@@ -52,11 +53,11 @@ from counted left join run on true
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a run is over: exactly one of the three."""
+    """What a run is over: exactly one of the three. A malformed id is an unknown one."""
 
-    image: UUID | None = None
+    image: UUID | str | None = None
     images: Sequence[UUID | str] | None = None
-    dataset: UUID | None = None
+    dataset: UUID | str | None = None
 
 
 def conditions(wanted: Wanted, args: Args, alias: str) -> list[str]:
@@ -124,7 +125,7 @@ async def run(
     images = _image_ids(services, target)
     async with services.db.transaction() as tx:
         await tx.execute(f"set local statement_timeout = '{BULK_SECONDS}s'")
-        dataset = target.dataset if images is None else await _dataset_of(tx, viewer, images)
+        dataset = words.read_id(target.dataset) if images is None else await _dataset_of(tx, viewer, images)
         there = await datasets.reach(tx, viewer, dataset, AccessLevel.VIEW, "see it", "for share of t")
         viewer.must(Action.RUN_MODELS)
         policy.must_reach(AccessLevel(there["access"]), AccessLevel.CONTRIBUTE, "run a model")
@@ -133,7 +134,7 @@ async def run(
         if total == 0:
             raise NothingToDo("There is no picture to classify: upload some first.")
         model = await models.choose(services, tx, model_name, model_version)
-        row = await tx.fetchrow(
+        made = await tx.fetchrow(
             INSERT,
             uuid7(),
             there["id"],
@@ -149,6 +150,7 @@ async def run(
             viewer.id,
             timeout=BULK_SECONDS,
         )
+        row = certain(made)
         if row["id"] is None:
             raise _nothing(model, total, row["unfitting"])
     services.hub.tell(Change(row["id"], row["dataset"], row["version"]))

@@ -1,9 +1,10 @@
 """Datasets: what pictures are kept in."""
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from bioscope_gql import policy
-from bioscope_gql.db import Args, Connection, Database, Row
+from bioscope_gql.db import Args, Connection, Database, Row, certain
 from bioscope_gql.errors import FieldProblem, Forbidden, InvalidInput, NotFound
 from bioscope_gql.policy import Viewer
 from bioscope_gql.resolvers import words
@@ -82,12 +83,11 @@ async def create(services: Services, viewer: Viewer, *, name: str, description: 
         viewer.id,
         words.searchable(name, description),
     )
-    assert row is not None  # an insert returns its row
-    return row
+    return certain(row)
 
 
 async def update(
-    services: Services, viewer: Viewer, id: UUID | None, *, changes: dict[str, str | None]
+    services: Services, viewer: Viewer, id: UUID | None, *, changes: Mapping[str, str | None]
 ) -> Row:
     """Change the name, the description or both; what `changes` leaves out stays.
 
@@ -110,7 +110,7 @@ async def update(
             description,
             words.searchable(name, description),
         )
-    return changed
+    return certain(changed)
 
 
 def _check(name: str, description: str | None) -> None:

@@ -90,8 +90,11 @@ async def take(services: Services, demand: Demand) -> list[Row]:
 
 
 def _take(room: int) -> str:
-    """Limits are literals: with parameters PostgreSQL's generic plan turned 6 ms into 40. The picked ids are an
-    array: joined, and without statistics yet, they were picked anew for every queued item (1.9 s for 400)."""
+    """Limits are literals: with parameters PostgreSQL's generic plan turned 6 ms into 40.
+
+    The picked ids are an array: joined, and without statistics yet, they were picked anew for every queued
+    item (1.9 s for 400).
+    """
     return f"""
 with open_runs as materialized (
   select c.id, c.priority, f.flying, count(*) over (partition by c.priority) as rivals
@@ -121,8 +124,9 @@ update classification_items i
 set dispatched_at = clock_timestamp(), lease_until = clock_timestamp() + make_interval(secs => $2)
 from locked l, classifications c, images g
 where i.id = l.id and c.id = i.classification and g.id = i.image
-returning i.id, i.attempt, i.classification, i.image, i.queued_at, i.dispatched_at, i.lease_until, c.dataset, c.model_name,
-  c.model_version, g.storage_path, g.sha256, g.content_type, g.file_size, g.width, g.height
+returning i.id, i.attempt, i.classification, i.image, i.queued_at, i.dispatched_at, i.lease_until,
+  c.dataset, c.model_name, c.model_version, g.storage_path, g.sha256, g.content_type, g.file_size,
+  g.width, g.height
 """
 
 
@@ -203,7 +207,7 @@ returning i.classification, old.status as was, i.status
 
 
 async def rest(services: Services, seconds: float) -> None:
-    """Nobody swept for so long: push all open leases out by as much, for the answers that are still to come."""
+    """Nobody swept for so long: push all open leases out by as much, for the answers still to come."""
     await services.db.execute(
         "update classification_items set lease_until = lease_until + make_interval(secs => $1)"
         " where lease_until is not null and status in ('QUEUED', 'RUNNING')",

@@ -193,7 +193,7 @@ def _page(listing: Listing, asked: Wish, rows: Sequence[Row]) -> Page:
 
 
 def _write_cursor(asked: Wish, value: Any, id: UUID) -> str:
-    said = orjson.dumps([asked.fingerprint, value, str(id)])
+    said = orjson.dumps([asked.fingerprint, value, id], default=str)
     return base64.urlsafe_b64encode(said).rstrip(b"=").decode()
 
 

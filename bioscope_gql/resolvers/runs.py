@@ -1,4 +1,4 @@
-"""A run's counters: changed only here, under the run's lock, by what its items did in the same transaction."""
+"""A run's counters: changed only here, under the run's lock, by what its items did in that transaction."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -9,7 +9,7 @@ from bioscope_gql.live.hub import Change
 from bioscope_gql.vocabulary import ItemStatus
 
 Deltas = Mapping[UUID, Counter[str]]
-"""By how much each counter of each run changes; a run with changed items and no changed counter is there too."""
+"""By how much each counter of each run changes; a run whose items changed and whose counters did not, too."""
 
 COUNTERS = [status.value.lower() for status in ItemStatus]
 

@@ -19,6 +19,9 @@ CHUNK_BYTES = 256 * 1024
 MAX_LINK_SECONDS = 7 * 24 * 3600
 """The longest life of a link that S3 allows."""
 
+DAMAGED = "Other bytes arrived than were announced; nothing was stored. Try again."
+"""What StoreUnavailable says where a checksum does not fit."""
+
 Reader = Literal["browser", "worker"]
 """Whose network a link is for."""
 
@@ -84,7 +87,7 @@ class BlobStore(Protocol):
         """
 
     def open(self, key: str, *, start: int = 0, end: int | None = None) -> AbstractAsyncContextManager[Blob]:
-        """Read the bytes from `start` up to, not including, `end`; as slices do, also beyond the end.
+        """Read the bytes from `start` up to, not including, `end`; beyond the blob's end there are none.
 
         Raises:
             BlobMissing: there is nothing under the key.
@@ -156,6 +159,12 @@ def checked_key(key: str) -> str:
     if not is_key(key):
         raise ValueError(f"{key!r} is not a key of the blob store.")
     return key
+
+
+def checked_range(start: int, end: int | None) -> None:
+    """ValueError for what counts from the end, as slices may: no store can do that."""
+    if start < 0 or (end is not None and end < 0):
+        raise ValueError(f"A blob can't be read from {start} to {end}.")
 
 
 def content_disposition(filename: str | None) -> str:

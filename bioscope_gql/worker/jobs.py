@@ -59,6 +59,7 @@ class JobReader(ConsumerRebalanceListener):  # type: ignore[misc]
         self._wanted = {"model": model.name.encode(), "model-version": model.version.encode()}
         self._partitions: dict[TopicPartition, Progress] = {}
         self._consumer: AIOKafkaConsumer | None = None
+        self._reachable = True
         self._changed = asyncio.Event()
         self._closing = asyncio.Event()
         self._released = asyncio.Event()
@@ -89,9 +90,12 @@ class JobReader(ConsumerRebalanceListener):  # type: ignore[misc]
                     self._options, topic=self._topic, group=self._group, listener=self
                 ) as made:
                     self._consumer = made
+                    self._reachable = True
                     await self._read(made)
             except OUTAGES as error:
-                _log.warning("Jobs wait for Kafka, trying again: %s", error or type(error).__name__)
+                level = logging.WARNING if self._reachable else logging.DEBUG
+                _log.log(level, "Jobs wait for Kafka, trying again: %s", error or type(error).__name__)
+                self._reachable = False
                 await asyncio.sleep(_RETRY_SECONDS)
             finally:
                 self._consumer = None
@@ -173,7 +177,7 @@ class JobReader(ConsumerRebalanceListener):  # type: ignore[misc]
             await made.commit(offsets)
         except OUTAGES as error:
             # nothing is lost by it: without a commit the jobs come again
-            _log.info("Could not commit, will try again: %s", error or type(error).__name__)
+            _log.info("Could not commit, will try again: %s", type(error).__name__)
             self._changed.set()
             return
         for partition, offset in offsets.items():

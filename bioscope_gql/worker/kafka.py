@@ -11,17 +11,15 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiokafka import (  # type: ignore[import-untyped]
+from aiokafka import (
     AIOKafkaConsumer,
     AIOKafkaProducer,
     ConsumerRebalanceListener,
     ConsumerRecord,
     TopicPartition,
 )
-from aiokafka.coordinator.assignors.roundrobin import (  # type: ignore[import-untyped]
-    RoundRobinPartitionAssignor,
-)
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError  # type: ignore[import-untyped]
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from bioscope_gql.worker.options import Options
 
@@ -42,7 +40,7 @@ __all__ = [
 OUTAGES = (KafkaError, OSError, TimeoutError)
 """What a client raises when its broker is away or refuses it; the answer is to wait and to try again."""
 
-_STOP_SECONDS = 3
+_STOP_SECONDS = 2
 _log = logging.getLogger(__name__)
 
 
@@ -73,8 +71,8 @@ async def producer(options: Options) -> AsyncIterator[AIOKafkaProducer]:
     finally:
         # it would wait for unsent messages as long as an outage lasts
         if not await bounded(made.stop()):
-            await bounded(made._sender.close())
-            await bounded(made.client.close())
+            await bounded(made._sender.close(), 1)  # noqa: SLF001 - there is no public way to give up
+            await bounded(made.client.close(), 1)
 
 
 @asynccontextmanager

@@ -3,13 +3,21 @@
 import argparse
 import os
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bioscope_gql.events.messages import Topics
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
+_SECRETS = ("BIOSCOPE_KAFKA__SECURITY__PASSWORD", "BIOSCOPE_WORKER__CLIENT_SECRET")
+_SASL = {
+    "MECHANISM": ("sasl_mechanism", "SCRAM-SHA-512"),
+    "USERNAME": ("sasl_plain_username", None),
+    "PASSWORD": ("sasl_plain_password", None),
+}
+_TLS = ("CA_FILE", "CERT_FILE", "KEY_FILE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +34,7 @@ class Options:
     topics: Topics = field(default_factory=Topics)
     concurrency: int = 1
     development: bool = False
-    security: Mapping[str, Any] = field(default_factory=dict)
+    security: Mapping[str, Any] = field(default_factory=dict, repr=False)
     api_url: str | None = None
     client_id: str | None = None
     client_secret: str | None = field(default=None, repr=False)
@@ -42,8 +50,8 @@ def from_command_line(
     description: str = "A classifier worker of BioScope GQL.",
 ) -> Options:
     """The options of a worker command; a missing or wrong one ends the process with a sentence."""
-    given = os.environ if environment is None else environment
     parser = argparse.ArgumentParser(description=description)
+    given = _with_secrets(parser, os.environ if environment is None else environment)
     parser.add_argument(
         "--bootstrap-servers",
         default=given.get("BIOSCOPE_KAFKA__BOOTSTRAP_SERVERS"),
@@ -73,7 +81,7 @@ def from_command_line(
         topics=_topics(given),
         concurrency=parsed.concurrency,
         development=parsed.development,
-        security=_security(given),
+        security=_certified(parser, given),
         api_url=given.get("BIOSCOPE_WORKER__API_URL"),
         client_id=given.get("BIOSCOPE_WORKER__CLIENT_ID"),
         client_secret=given.get("BIOSCOPE_WORKER__CLIENT_SECRET"),
@@ -95,15 +103,32 @@ def _topics(given: Mapping[str, str]) -> Topics:
 
 
 def _security(given: Mapping[str, str]) -> dict[str, Any]:
-    arguments: dict[str, Callable[[str], tuple[str, Any]]] = {
-        "PROTOCOL": lambda value: ("security_protocol", value),
-        "MECHANISM": lambda value: ("sasl_mechanism", value),
-        "USERNAME": lambda value: ("sasl_plain_username", value),
-        "PASSWORD": lambda value: ("sasl_plain_password", value),
-        "CA_FILE": lambda value: ("ssl_context", ssl.create_default_context(cafile=value)),
-    }
-    prefix = "BIOSCOPE_KAFKA__SECURITY__"
-    found = dict(make(given[prefix + name]) for name, make in arguments.items() if given.get(prefix + name))
-    if "SSL" in found.get("security_protocol", "") and "ssl_context" not in found:
-        found["ssl_context"] = ssl.create_default_context()
+    told = {name: given.get(f"BIOSCOPE_KAFKA__SECURITY__{name}") for name in (*_SASL, *_TLS, "PROTOCOL")}
+    protocol = (told["PROTOCOL"] or "PLAINTEXT").upper()
+    found: dict[str, Any] = {"security_protocol": protocol}
+    if protocol.startswith("SASL"):
+        found |= {argument: told[name] or default for name, (argument, default) in _SASL.items()}
+    if protocol.endswith("SSL"):
+        found["ssl_context"] = context = ssl.create_default_context(cafile=told["CA_FILE"])
+        if told["CERT_FILE"]:
+            context.load_cert_chain(told["CERT_FILE"], told["KEY_FILE"])
+    return found
+
+
+def _certified(parser: argparse.ArgumentParser, given: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        return _security(given)
+    except OSError as error:
+        parser.error(f"A file of BIOSCOPE_KAFKA__SECURITY__... can't be used: {error}.")
+
+
+def _with_secrets(parser: argparse.ArgumentParser, given: Mapping[str, str]) -> dict[str, str]:
+    """The variables, and the secrets for which a variable ending in _FILE names a file."""
+    found = dict(given)
+    for name in _SECRETS:
+        if file := given.get(f"{name}_FILE"):
+            try:
+                found.setdefault(name, Path(file).read_text("utf-8").rstrip("\r\n"))
+            except (OSError, ValueError) as error:
+                parser.error(f"{name}_FILE names {file}, which can't be read: {error}.")
     return found

@@ -40,6 +40,7 @@ class Outbox:
         self._posted = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._reachable = True
 
     def post(self, topic: str, key: bytes, value: bytes) -> "asyncio.Future[None]":
         """Take a message. The future ends when the broker has it, or with MessageSizeTooLargeError."""
@@ -63,9 +64,12 @@ class Outbox:
         while True:
             try:
                 async with producer(self._options) as made:
+                    self._reachable = True
                     await self._send_all(made)
             except OUTAGES as error:
-                _log.warning("Answers wait for Kafka, trying again: %s", error or type(error).__name__)
+                level = logging.WARNING if self._reachable else logging.DEBUG
+                _log.log(level, "Answers wait for Kafka, trying again: %s", error or type(error).__name__)
+                self._reachable = False
             self._waiting = deque([*self._sent, *self._waiting])
             self._sent.clear()
             await asyncio.sleep(_RETRY_SECONDS)
