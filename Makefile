@@ -52,10 +52,8 @@ docs: schema ## write all that is generated: those two and bioscope.example.yaml
 	@$(PY) -c 'import sys; from bioscope_gql.setting_example import example; sys.stdout.write(example())' \
 	$(call replace,bioscope.example.yaml)
 
-bench: .venv/.dev ## measure; each file of bench/ prints what it found
-	@set -e; found=; for file in bench/[0-9]*.py; do [ -e "$$file" ] || continue; \
-	found=1; echo "== $$file"; $(PY) "$$file"; done; \
-	[ -n "$$found" ] || echo 'bench/ measures nothing yet.'
+bench: .venv/.dev ## measure, each time beside a floor of the same work
+	@set -e; for each in pipeline queries; do echo "== $$each"; $(PY) bench/$$each.py; done
 
 up: .env ## the production stack in containers: PostgreSQL, Kafka, S3, the server, a worker
 	@docker compose up --build --detach --wait

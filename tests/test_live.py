@@ -163,3 +163,17 @@ async def test_a_cursor_that_is_none_of_ours_is_refused(lab: Lab, cursor: str) -
     with pytest.raises(Refused) as refused:
         await rest_of(ada.watch(run, cursor))
     assert refused.value.codes == ["BAD_USER_INPUT"]
+
+
+async def test_nothing_is_told_twice_when_a_watcher_is_woken_for_nothing(lab: Lab) -> None:
+    async with lab.a_worker() as worker:
+        ada, run, [job] = await begun(lab, worker)
+        updates = ada.watch(run)
+        first = await following(updates)
+        for _ in range(5):
+            lab.services.hub.wake(UUID(run))
+            await lab.until("select true")
+        await worker.answer(job)
+        rest = await rest_of(updates)
+    cursors = [update["cursor"] for update in [first, *rest]]
+    assert len(set(cursors)) == len(cursors)

@@ -63,6 +63,7 @@ async def run(
     if id is None:
         raise _not_found()
     async with services.hub.watching(id) as watch:
+        told: Cursor | None = None
         while True:
             watch.clear()
             row = await _read(services, viewer, id, cursor)
@@ -71,7 +72,9 @@ async def run(
             items, is_whole = row["changed"][:MOST_ITEMS], len(row["changed"]) <= MOST_ITEMS
             cursor = Cursor(row["version"]) if is_whole else Cursor(items[-1]["version"], items[-1]["id"])
             watch.told_version = cursor.version
-            yield Update(str(cursor), row, items)
+            if cursor != told:
+                yield Update(str(cursor), row, items)
+            told = cursor
             if is_whole and row["status"] in FINAL_STATUSES:
                 return
             if is_whole:

@@ -3,7 +3,7 @@
 A trivial worker (a process of its own, which answers every job at once and fetches nothing) stands at the
 other end of the embedded broker. Beside it, in the same run, the floor: the same rows by plain asyncpg.
 
-    python bench/01_pipeline.py [PICTURES]
+    python bench/pipeline.py [PICTURES]
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from uuid import UUID
 
 from trivial_worker import MODEL
 
+from bioscope_gql import observability
 from bioscope_gql.commands import running
 from bioscope_gql.commands.development import development
 from bioscope_gql.db import Database
@@ -143,4 +144,5 @@ async def _floor(db: Database, dataset: UUID, count: int) -> float:
 
 
 if __name__ == "__main__":
+    observability.configure("error")
     running.run(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 500))
