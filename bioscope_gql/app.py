@@ -44,6 +44,7 @@ class Application:
             spool_directory=spool,
             limits=_limits(settings),
             introspection=settings.app.introspection,
+            allowed_origins=settings.app.cors_origins,
         )
         routes: list[BaseRoute] = [
             Route("/graphql", self._endpoint),
@@ -53,7 +54,9 @@ class Application:
         ]
         if isinstance(services.store, DiskStore):
             routes.append(Files(services.store, signer_of(settings.s3)).route())
-        starlette = Starlette(routes=routes, middleware=_middleware(settings), exception_handlers={404: _absent})
+        starlette = Starlette(
+            routes=routes, middleware=_middleware(settings), exception_handlers={404: _absent}
+        )
         self._asgi = RequestId(starlette, trusted_proxies=settings.app.trusted_proxies)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -170,7 +173,12 @@ def _middleware(settings: Settings) -> list[Middleware]:
             CORSMiddleware,
             allow_origins=list(settings.app.cors_origins),
             allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "graphql-require-preflight", "apollo-require-preflight"],
+            allow_headers=[
+                "authorization",
+                "content-type",
+                "graphql-require-preflight",
+                "apollo-require-preflight",
+            ],
             allow_credentials=True,
             expose_headers=["x-request-id", "retry-after"],
             max_age=600,

@@ -102,7 +102,9 @@ def _route_libraries(handler: logging.Handler, level: str) -> None:
     logging.getLogger("uvicorn.access").disabled = True
     # aiokafka repeats 40 times a second that its broker is away; `events/broker.py` says it once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    for name in ("faststream", "asyncio", "httpx", "httpcore", "multipart", "python_multipart"):
+    # It warns of every body that is malformed; whoever sent it is told.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    for name in ("faststream", "asyncio", "httpx", "httpcore", "multipart"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 

@@ -193,8 +193,14 @@ class Auth(Section):
 
 
 class Worker(Section):
-    """The reference worker."""
+    """The reference worker, and every program made with the SDK."""
 
+    api_url: Address | None = None
+    """This server's address for workers, where jobs carry no links; left out: app.public_url."""
+    concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Pictures at the same time; left out: 1 for the reference worker, else as many as there are cores."""
+    development: bool = False
+    """Whether the broker is the embedded one."""
     client_id: Text | None = None
     """Its service account, where jobs carry no links."""
     client_secret: Secret | None = None

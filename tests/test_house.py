@@ -27,6 +27,7 @@ CHAIN = (
     "resolvers",
     "schema",
     "transport",
+    "replica",
     "app",
     "commands",
     "cli",

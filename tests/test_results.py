@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.lab import Json, Lab, Person, TestWorker
+from tests.lab import Json, Lab, Person
+from tests.lab_worker import TestWorker
 from tests.test_runs import START, a_dataset_with
 
 RUN = """

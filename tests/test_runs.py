@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.lab import MODEL, Lab, Person, Refused
+from tests.lab import Lab, Person, Refused
+from tests.lab_worker import MODEL
 
 START = {"queued": 0, "running": 0, "succeeded": 0, "failed": 0, "cancelled": 0}
 

@@ -11,7 +11,7 @@ from bioscope_gql.worker.options import Options
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Work until SIGTERM or SIGINT; 0 if everything in hand was finished, 1 if something comes again."""
-    concurrency = args.concurrency or 1
+    concurrency = args.concurrency or settings.worker.concurrency or 1
     if args.data_dir is None:
         options = for_settings(settings, concurrency)
     else:
@@ -35,7 +35,8 @@ def for_settings(settings: Settings, concurrency: int) -> Options:
         topics=_topics(settings),
         concurrency=concurrency,
         security=security.arguments(settings.kafka.security),
-        api_url=settings.app.public_url,
+        development=settings.worker.development,
+        api_url=settings.worker.api_url or settings.app.public_url,
         client_id=settings.worker.client_id,
         client_secret=secret.get_secret_value() if secret else None,
     )

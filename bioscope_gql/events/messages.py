@@ -326,19 +326,11 @@ def parse_result(raw: bytes) -> Started | Ok | Failed | SeedResult:
     return _validate(kind, data)
 
 
-def parse_job(raw: bytes) -> Job:
-    """Read a job. Raises `Unreadable`."""
-    return _parse(Job, raw)
-
-
-def parse_announcement(raw: bytes) -> Announcement:
-    """Read what a worker says about itself. Raises `Unreadable`."""
-    return _parse(Announcement, raw)
-
-
-def parse_signal(raw: bytes) -> Signal:
-    """Read a hint. Raises `Unreadable`."""
-    return _parse(Signal, raw)
+def parse(kind: type[_M], raw: bytes) -> _M:
+    """Read a message of one kind: a job, an announcement, a signal. Raises `Unreadable`."""
+    data = _decode(raw)
+    _require_version(data)
+    return _validate(kind, data)
 
 
 def encode(message: Message) -> bytes:
@@ -346,12 +338,6 @@ def encode(message: Message) -> bytes:
     return message.__pydantic_serializer__.to_json(
         message, by_alias=True, exclude_none=not isinstance(message, Job)
     )
-
-
-def _parse(kind: type[_M], raw: bytes) -> _M:
-    data = _decode(raw)
-    _require_version(data)
-    return _validate(kind, data)
 
 
 def _decode(raw: bytes) -> dict[str, Any]:

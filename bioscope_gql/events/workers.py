@@ -8,7 +8,7 @@ import structlog
 from bioscope_gql.events import consumer
 from bioscope_gql.events.broker import Link, Reading
 from bioscope_gql.events.consumer import Records
-from bioscope_gql.events.messages import Announcement, Unreadable, parse_announcement
+from bioscope_gql.events.messages import Announcement, Unreadable, parse
 from bioscope_gql.resolvers import models
 from bioscope_gql.services import Services
 
@@ -37,7 +37,7 @@ class Announcements:
         last: OrderedDict[str, Announcement] = OrderedDict()
         for record in records:
             try:
-                message = parse_announcement(record.value or b"")
+                message = parse(Announcement, record.value or b"")
             except Unreadable as error:
                 logger.warning("announcement_unreadable", reason=error.reason, offset=record.offset)
                 continue

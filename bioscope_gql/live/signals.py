@@ -7,7 +7,7 @@ import structlog
 
 from bioscope_gql.db import is_away
 from bioscope_gql.events.broker import OUTAGES, Broker, Link, Reading
-from bioscope_gql.events.messages import Signal, Unreadable, encode, parse_signal
+from bioscope_gql.events.messages import Signal, Unreadable, encode, parse
 from bioscope_gql.services import Services
 
 WATCHDOG_SECONDS = 2.0
@@ -77,6 +77,6 @@ class Signals:
 
     def _hear(self, raw: bytes) -> None:
         try:
-            self._services.hub.wake(parse_signal(raw).id)
+            self._services.hub.wake(parse(Signal, raw).id)
         except Unreadable as error:
             logger.warning("signal_unreadable", reason=error.reason)

@@ -51,7 +51,9 @@ class Documents:
         self._schema = schema
         self._limits = limits
         self._hide_suggestions = not introspection
-        self._rules = specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule)
+        self._rules = (
+            specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule)
+        )
         self._known: OrderedDict[str, tuple[Operation, ...]] = OrderedDict()
         self._bytes = 0
 
@@ -72,7 +74,12 @@ class Documents:
             return known
         document = self._checked(query)
         operations = tuple(
-            Operation(document, node.operation, node.name and node.name.value, frozenset(root_fields(node, document)))
+            Operation(
+                document,
+                node.operation,
+                node.name.value if node.name else None,
+                frozenset(root_fields(node, document)),
+            )
             for node in document.definitions
             if isinstance(node, OperationDefinitionNode)
         )
@@ -98,7 +105,9 @@ class Documents:
     def _parsed(self, query: str) -> DocumentNode:
         tokens = self._limits.tokens
         try:
-            return parse(query, max_lexical_tokens=tokens, max_comments=tokens, allow_empty_selection_sets=False)
+            return parse(
+                query, max_lexical_tokens=tokens, max_comments=tokens, allow_empty_selection_sets=False
+            )
         except GraphQLError as error:
             if "Document contains more than" in error.message:
                 message = f"The operation has more than {tokens:,} tokens. Ask for less at once."
@@ -121,7 +130,9 @@ def choose(operations: Sequence[Operation], name: str | None) -> Operation:
     if name is not None and name in named:
         return named[name]
     if name is not None:
-        message = f"The document has no operation named {name[:100]!r}. Send `operationName` as it is written there."
+        message = (
+            f"The document has no operation {name[:100]!r}. Send `operationName` as it is written there."
+        )
     elif operations:
         message = "The document has several operations. Say in `operationName` which one is meant."
     else:

@@ -1,10 +1,11 @@
 """From an operation to its answers, whatever it came by: HTTP, a socket, an event stream."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from inspect import isawaitable
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeGuard, cast
 
 import orjson
 import strawberry
@@ -28,16 +29,16 @@ from bioscope_gql.transport.masking import FormattedError, describe, refused, re
 from bioscope_gql.transport.requests import GraphQLRequest, Malformed
 from bioscope_gql.vocabulary import uuid7
 
-OPEN_FIELDS = frozenset(
-    "register login refreshSession logout setPassword me server __typename __schema __type".split()
-)
-"""Root fields for anybody, signed in or not."""
-
-TOKENLESS_FIELDS = frozenset("register login refreshSession setPassword".split())
+TOKENLESS_FIELDS = frozenset(("register", "login", "refreshSession", "setPassword"))
 """An operation of only these never looks at the Authorization header: it may be just what is broken."""
 
+OPEN_FIELDS = TOKENLESS_FIELDS | {"logout", "me", "server", "__typename", "__schema", "__type"}
+"""Root fields for anybody, signed in or not."""
 
 NOT_SIGNED_IN = "You are not signed in. Send `Authorization: Bearer` and your access token."
+
+IS_AWAITABLE = cast("Callable[[Any], TypeGuard[Awaitable[Any]]]", optimized_is_awaitable)
+"""Strawberry's is faster than graphql-core's, and not declared as narrowing."""
 
 
 class Authenticator(Protocol):
@@ -71,8 +72,9 @@ class Call:
 
     @classmethod
     def over(cls, connection: HTTPConnection, transport: Transport) -> "Call":
-        """A call that bears the request id of its connection, or a new one where nobody gave it one."""
-        request_id = connection.scope.get("state", {}).get("request_id")
+        """A call that bears the request id of its connection; a new one on a socket, which carries
+        many calls, and where nobody gave it one."""
+        request_id = transport != "websocket" and connection.scope.get("state", {}).get("request_id")
         return cls(request_id or str(uuid7()), connection, transport)
 
 
@@ -168,10 +170,23 @@ class Execution:
             variable_values=variables,
             operation_name=operation.name,
             executor_class=ExecutorThrowingOnIncremental,
-            is_awaitable=optimized_is_awaitable,
+            is_awaitable=IS_AWAITABLE,
             hide_suggestions=self._hide_suggestions,
         )
         return self._told(await result if isawaitable(result) else result, operation, call)
+
+    async def serve(
+        self, sent: GraphQLRequest, authorization: str | None, call: Call
+    ) -> AsyncGenerator[Answer, None]:
+        """Every answer to what was sent, whatever it is; a refusal is an answer too."""
+        try:
+            operation = self.find(sent)
+            viewer = await self.admit(operation, authorization)
+            async with aclosing(self.answers(operation, sent.variables, viewer, call)) as answers:
+                async for answer in answers:
+                    yield answer
+        except Exception as error:
+            yield failure(error, call.request_id)
 
     async def answers(
         self, operation: Operation, variables: dict[str, Any], viewer: Viewer | None, call: Call
@@ -203,7 +218,7 @@ class Execution:
             self._make_context(viewer, call),
             variables,
             operation.name,
-            is_awaitable=optimized_is_awaitable,
+            is_awaitable=IS_AWAITABLE,
             hide_suggestions=self._hide_suggestions,
         )
         if isinstance(executor, list):
@@ -211,11 +226,14 @@ class Execution:
         source = create_source_event_stream(executor)
         source = await source if isawaitable(source) else source
         if isinstance(source, ExecutionResult):
-            return Answer([describe(e, call.request_id, operation.name) for e in source.errors or ()], executed=False)
+            return Answer(
+                [describe(e, call.request_id, operation.name) for e in source.errors or ()], executed=False
+            )
 
         def execute_event(event_executor: Executor[Any]) -> Any:
             event_executor.context_value = self._make_context(viewer, call)
-            return execute_subscription_event(event_executor)
+            result = execute_subscription_event(event_executor)
+            return finished(result) if isawaitable(result) else result
 
         return map_source_to_response_event(executor, source, execute_event)
 
@@ -225,6 +243,21 @@ class Execution:
         described = [describe(error, call.request_id, operation.name) for error in errors]
         executed = result.data is not None or any(error.path is not None for error in errors)
         return Answer(described, result.data, executed)
+
+
+async def finished(event: Awaitable[ExecutionResult]) -> ExecutionResult:
+    """An event's result. Who leaves meanwhile waits for it: cut off, graphql-core drops coroutines unawaited.
+
+    That is a matter of milliseconds, for an event only reads and its statements have a time limit.
+    """
+    task = asyncio.ensure_future(event)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # looked at, so that nobody reports it as lost
+        raise
 
 
 def failure(error: Exception, request_id: str) -> Answer:

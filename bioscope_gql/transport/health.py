@@ -51,13 +51,15 @@ class Health:
         return _uncached({"status": "ready" if is_ready else "not ready"}, 200 if is_ready else 503)
 
     async def _is_well(self, name: str) -> bool:
-        try:
-            async with asyncio.timeout(CHECK_SECONDS):
-                await self._parts[name]()
-        except Exception as error:
-            logger.info("part_is_down", part=name, reason=str(error) or type(error).__name__)
-            return False
-        return True
+        (error,) = await asyncio.gather(self._ask(name), return_exceptions=True)
+        if error is None:
+            return True
+        logger.info("part_is_down", part=name, reason=str(error) or type(error).__name__)
+        return False
+
+    async def _ask(self, name: str) -> None:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await self._parts[name]()
 
 
 def _uncached(answer: Mapping[str, Any], status: int) -> Response:

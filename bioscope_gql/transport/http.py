@@ -6,6 +6,7 @@ clients. Whatever is not even a GraphQL request, and an upload without a token, 
 both. A database that is away is 503 with both.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,7 +46,9 @@ STATUSES = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "RATE_LIMITED": 429}
 PREFLIGHT_HEADERS = ("graphql-require-preflight", "apollo-require-preflight")
 UNAVAILABLE = "SERVICE_UNAVAILABLE"
 RETRY_AFTER_SECONDS = 5
-NOT_ACCEPTABLE = Malformed(f"Only {GRAPHQL_JSON} and {JSON} can be had here. Name one of them in Accept.", status=406)
+NOT_ACCEPTABLE = Malformed(
+    f"Only {GRAPHQL_JSON} and {JSON} can be had here. Name one of them in Accept.", status=406
+)
 
 
 class GraphQLEndpoint:
@@ -60,7 +63,10 @@ class GraphQLEndpoint:
         spool_directory: Path,
         limits: Limits | None = None,
         introspection: bool = True,
+        allowed_origins: Collection[str] | None = None,
     ) -> None:
+        """`allowed_origins` are those of other sites whose pages may open a socket, written as a
+        browser does: `https://lab.example`. Pages of our own host always may."""
         self._limits = limits or Limits()
         self._execution = Execution(
             schema,
@@ -70,7 +76,7 @@ class GraphQLEndpoint:
             introspection=introspection,
         )
         self._uploads = Uploads(spool_directory, self._limits)
-        self._sockets = Sockets(self._execution)
+        self._sockets = Sockets(self._execution, allowed_origins=allowed_origins or ())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -87,12 +93,17 @@ class GraphQLEndpoint:
         transport = transport_of(request)
         uploads = transport == "multipart"
         body = Body(
-            request, receive, self._limits.upload_request_bytes if uploads else self._limits.body_bytes
+            request,
+            receive,
+            self._limits.upload_request_bytes if uploads else self._limits.body_bytes,
+            stall_seconds=self._limits.body_stall_seconds,
         )
         call = Call.over(request, transport)
         media = negotiate(request.headers.get("accept"), (JSON, GRAPHQL_JSON))
         try:
-            answer = await self._answer(request, body, call) if media else failure(NOT_ACCEPTABLE, call.request_id)
+            answer = (
+                await self._answer(request, body, call) if media else failure(NOT_ACCEPTABLE, call.request_id)
+            )
         except ClientDisconnect:
             return
         response = respond(answer, media or JSON, call)
@@ -108,7 +119,9 @@ class GraphQLEndpoint:
                 raise not_allowed(f"{request.method} is not allowed here. Use GET or POST.", METHODS)
             if call.transport == "multipart":
                 return await self._upload(request, body, call)
-            sent = self._from_url(request) if call.transport == "get" else await self._from_body(request, body)
+            sent = (
+                self._from_url(request) if call.transport == "get" else await self._from_body(request, body)
+            )
             return await self._run(sent, call, None)
         except ClientDisconnect:
             raise
@@ -139,13 +152,27 @@ class GraphQLEndpoint:
         except Unauthenticated as error:
             return replace(failure(error, call.request_id), status=401)
         boundary = parse_content_type(request.headers.get("content-type"))[1].get("boundary", "")
-        async with self._uploads.receive(body, boundary, check=self._execution.find) as sent:
+
+        def check(sent: GraphQLRequest) -> None:
+            self._find(sent, call)
+
+        async with self._uploads.receive(body, boundary, check=check) as sent:
             if not await self._execution.authenticator.still_valid(viewer):
-                raise Unauthenticated("Your session ended while the files came in. Sign in again.", reason="REVOKED")
+                raise Unauthenticated(
+                    "Your session ended while the files came in. Sign in again.", reason="REVOKED"
+                )
             return await self._run(sent, call, viewer)
 
     async def _run(self, sent: GraphQLRequest, call: Call, uploader: Viewer | None) -> Answer:
         """Find, admit and execute one operation."""
+        operation = self._find(sent, call)
+        authorization = call.connection.headers.get("authorization")
+        viewer = uploader or await self._execution.admit(operation, authorization)
+        answer = await self._execution.answer(operation, sent.variables, viewer, call)
+        return withdrawn(answer, operation)
+
+    def _find(self, sent: GraphQLRequest, call: Call) -> Operation:
+        """The operation that was sent, if it may come in this way."""
         if not sent.query.strip():
             raise Malformed("The query is empty. Send an operation.")
         operation = self._execution.find(sent)
@@ -153,10 +180,7 @@ class GraphQLEndpoint:
             raise Refusal("A subscription needs a WebSocket with the sub-protocol graphql-transport-ws.")
         if operation.kind is OperationType.MUTATION and call.transport == "get":
             raise not_allowed("A mutation must be sent by POST.", "POST")
-        authorization = call.connection.headers.get("authorization")
-        viewer = uploader or await self._execution.admit(operation, authorization)
-        answer = await self._execution.answer(operation, sent.variables, viewer, call)
-        return withdrawn(answer, operation)
+        return operation
 
 
 def transport_of(request: Request) -> Transport:
@@ -181,7 +205,9 @@ def not_allowed(message: str, methods: str) -> Malformed:
 def withdrawn(answer: Answer, operation: Operation) -> Answer:
     """An answer that the database went away from is none, unless a mutation already did something."""
     lost = [error for error in answer.errors if error["extensions"]["code"] == UNAVAILABLE]
-    done = operation.kind is OperationType.MUTATION and any(v is not None for v in (answer.data or {}).values())
+    done = operation.kind is OperationType.MUTATION and any(
+        v is not None for v in (answer.data or {}).values()
+    )
     return Answer(lost[:1], executed=False) if lost and not done else answer
 
 

@@ -24,6 +24,7 @@ class Limits:
     """Sizes in bytes, times in seconds, the rest in pieces. The defaults are the contract's."""
 
     body_bytes: int = MIB
+    body_stall_seconds: float = 60.0
     json_depth: int = 100
 
     query_bytes: int = 64 * KIB
@@ -47,7 +48,7 @@ class Limits:
     socket_operations: int = 50
     socket_init_seconds: float = 10.0
     socket_send_seconds: float = 30.0
-    socket_check_seconds: float = 5.0
+    socket_check_seconds: float = 3.0
     socket_ping_seconds: float = 30.0
     socket_close_seconds: float = 5.0
 
@@ -133,12 +134,12 @@ def with_fragments(
 
 def own_size(definition: OperationDefinitionNode | FragmentDefinitionNode) -> Size:
     """The size of one definition by itself."""
-    size = Size(directives=len(definition.directives))
+    size = Size(directives=len(definition.directives or ()))
     waiting: list[tuple[SelectionSetNode, int | None]] = [(definition.selection_set, 0)]
     while waiting:
         selections, depth = waiting.pop()
         for selection in selections.selections:
-            size.directives += len(selection.directives)
+            size.directives += len(selection.directives or ())
             if isinstance(selection, FragmentSpreadNode):
                 size.spreads.append((selection.name.value, depth))
             elif isinstance(selection, InlineFragmentNode):

@@ -58,7 +58,7 @@ def negotiate(accept: str | None, offers: Sequence[str]) -> str | None:
     ranges = parse_accept(accept)
     liked: list[tuple[float, int, int, str]] = []
     for index, offer in enumerate(offers):
-        best = max(ranges, key=lambda r: (r.precision(offer), -r.position), default=None)  # noqa: B023
+        best = max(ranges, key=lambda r: (r.precision(offer), -r.position), default=None)
         if best is not None and best.precision(offer) and best.quality > 0:
             liked.append((-best.quality, best.position, index, offer))
     return min(liked)[3] if liked else None

@@ -48,12 +48,14 @@ def parse_json(text: bytes | str, *, max_depth: int) -> object:
 
 def is_deeper(text: bytes | str, value: object, max_depth: int) -> bool:
     """Whether `value`, written as `text`, has more than `max_depth` levels of objects and arrays."""
-    brackets = text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")
+    brackets = (
+        text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")
+    )
     if brackets <= max_depth:
         return False
     level: list[object] = [value]
-    for _ in range(max_depth + 1):
-        level = [child for parent in level for child in children(parent)]
+    for _ in range(max_depth):
+        level = [child for parent in level for child in children(parent) if isinstance(child, dict | list)]
         if not level:
             return False
     return True

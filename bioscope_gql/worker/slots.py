@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeAlias
 
-from bioscope_gql.events.messages import Job, ModelRef, Unreadable, parse_job
+from bioscope_gql.events.messages import Job, ModelRef, Unreadable, parse
 from bioscope_gql.worker.answers import Answers, WorkerError, from_exception
 from bioscope_gql.worker.jobs import Delivery
 from bioscope_gql.worker.lease import Lease
@@ -90,7 +90,7 @@ class Slots:
         if delivery.lost:
             return None
         try:
-            job = parse_job(delivery.value)
+            job = parse(Job, delivery.value)
         except Unreadable as error:
             _log.warning("A job that can't be read is passed over: %s", error)
             return None
