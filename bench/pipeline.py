@@ -22,7 +22,7 @@ from bioscope_gql.db import Database
 from bioscope_gql.live import watch
 from bioscope_gql.policy import Viewer
 from bioscope_gql.resolvers import accounts, classifications, datasets
-from bioscope_gql.resolvers.classifications import Target
+from bioscope_gql.resolvers.classifications import Order, Target
 from bioscope_gql.services import Services
 from bioscope_gql.settings import App, Settings
 from bioscope_gql.vocabulary import Role, uuid7
@@ -93,7 +93,7 @@ async def _dataset(services: Services, viewer: Viewer, count: int) -> tuple[UUID
 
 
 async def _run(services: Services, viewer: Viewer, target: Target) -> None:
-    row = await classifications.run(services, viewer, target, model_name=MODEL["name"])
+    row = await classifications.run(services, viewer, Order(target, MODEL["name"]))
     status = row["status"]
     async for update in watch.run(services, viewer, row["id"], str(row["version"])):
         status = update.run["status"]

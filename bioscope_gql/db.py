@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -116,6 +116,25 @@ async def connected(
         yield Database(pool)
     finally:
         await _close(pool)
+
+
+@contextmanager
+def reaching() -> Iterator[None]:
+    """What keeps a command from its database is told in a sentence.
+
+    Raises:
+        ConfigurationError: it does not answer, does not let us in, or its address makes no sense.
+    """
+    try:
+        yield
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).rstrip(".")
+        raise ConfigurationError(
+            [
+                f"The database of database.dsn can't be used ({reason}): "
+                "check its address, account and password."
+            ]
+        ) from error
 
 
 def refuse_old(major: int) -> None:

@@ -35,17 +35,17 @@ async def forwards(dsn: str) -> list[str]:
     """Run what is missing and name it. Replicas that start at once wait for each other.
 
     Raises:
-        ConfigurationError: the server is too old, or may not make an extension that we need.
+        ConfigurationError: the server is too old, the account may not make what we need, or somebody
+            else has been migrating for minutes.
         RuntimeError: a migration failed; it left nothing behind.
     """
     async with _connection(dsn) as connection:
         if not await _missing(connection):
             return []
-        async with asyncio.timeout(LOCK_SECONDS):
-            await connection.execute("select pg_advisory_lock($1)", LOCK_KEY)
+        await _lock(connection)
         todo = await _missing(connection)
         if todo:
-            await _refuse_without_extension_right(connection)
+            await _refuse_without_rights(connection)
             await piccolo(dsn, "forwards", "bioscope")
         return todo
 
@@ -77,7 +77,9 @@ async def piccolo(dsn: str, direction: str, *arguments: str) -> None:
     )
     said, _ = await process.communicate()
     if process.returncode != 0:
-        raise RuntimeError(f"A migration failed and was rolled back:\n{said.decode(errors='replace')[-4000:]}")
+        raise RuntimeError(
+            f"A migration failed and was rolled back:\n{said.decode(errors='replace')[-4000:]}"
+        )
 
 
 @asynccontextmanager
@@ -98,15 +100,42 @@ async def _missing(connection: asyncpg.Connection) -> list[str]:
     return [id for id in known() if id not in done]
 
 
-async def _refuse_without_extension_right(connection: asyncpg.Connection) -> None:
-    row = await connection.fetchrow(
-        """select exists (select from pg_extension where extname = 'pg_trgm') as there,
-                  exists (select from pg_available_extensions where name = 'pg_trgm') as available,
-                  has_database_privilege(current_database(), 'CREATE') as allowed"""
-    )
-    if row["there"] or (row["available"] and row["allowed"]):
-        return
-    what = "the server does not have it" if not row["available"] else "this account may not create it"
-    raise ConfigurationError(
-        [f"BioScope needs the PostgreSQL extension pg_trgm, and {what}. Let the database's owner create it."]
-    )
+async def _lock(connection: asyncpg.Connection) -> None:
+    """Be the only one who migrates, for as long as the connection lives."""
+    try:
+        async with asyncio.timeout(LOCK_SECONDS):
+            await connection.execute("select pg_advisory_lock($1)", LOCK_KEY)
+    except TimeoutError as error:
+        raise ConfigurationError(
+            [
+                f"Another process has been migrating this database for {LOCK_SECONDS} seconds: "
+                "see what it is doing, then start again."
+            ]
+        ) from error
+
+
+async def _refuse_without_rights(connection: asyncpg.Connection) -> None:
+    problems = []
+    if not await connection.fetchval("select has_schema_privilege(current_schema(), 'CREATE')"):
+        problems.append(
+            "This account may not make tables in the database: let its owner grant CREATE on the schema."
+        )
+    if not await connection.fetchval("select exists (select from pg_extension where extname = 'pg_trgm')"):
+        what = await _obstacle(connection)
+        if what is not None:
+            problems.append(
+                f"BioScope needs the PostgreSQL extension pg_trgm, and {what}: "
+                "let the database's owner create it, with `create extension pg_trgm`."
+            )
+    if problems:
+        raise ConfigurationError(problems)
+
+
+async def _obstacle(connection: asyncpg.Connection) -> str | None:
+    """What keeps this account from creating pg_trgm, if anything does."""
+    available = "select exists (select from pg_available_extensions where name = 'pg_trgm')"
+    if not await connection.fetchval(available):
+        return "the server does not have it"
+    if not await connection.fetchval("select has_database_privilege(current_database(), 'CREATE')"):
+        return "this account may not create it"
+    return None

@@ -5,20 +5,22 @@ third is the alias by which the statement knows the table. What hangs on a datas
 sees the dataset: its owner, those with a grant, admins.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 from bioscope_gql import tables
-from bioscope_gql.db import Args
+from bioscope_gql.db import Args, Row
 from bioscope_gql.errors import Forbidden
-from bioscope_gql.vocabulary import AccessLevel, Role, ServiceScope
+from bioscope_gql.vocabulary import AccessLevel, Role, ServiceScope, UserStatus
 
 LADDER = {Role.USER: 1, Role.ANALYST: 2, Role.ADMIN: 3}
 LEVELS = {AccessLevel.VIEW: 1, AccessLevel.CONTRIBUTE: 2, AccessLevel.MANAGE: 3}
+
+ACTIVE_ADMINS = f"role = '{Role.ADMIN}' and status = '{UserStatus.ACTIVE}'"
+"""Which rows of `users` are those who can administer."""
 
 
 class Action(StrEnum):
@@ -51,6 +53,10 @@ class Viewer:
     def is_admin(self) -> bool:
         return self.role is Role.ADMIN
 
+    @property
+    def is_person(self) -> bool:
+        return self.role is not None
+
     def may(self, action: Action) -> bool:
         return self.role is not None and LADDER[self.role] >= LADDER[NEEDS[action]]
 
@@ -80,9 +86,15 @@ def must_reach(held: AccessLevel, needed: AccessLevel, doing: str) -> None:
         )
 
 
-def email_for(viewer: Viewer, user: Mapping[str, Any]) -> str | None:
+def is_active_admin(user: Row) -> bool:
+    """What `ACTIVE_ADMINS` says in SQL."""
+    return bool(user["role"] == Role.ADMIN and user["status"] == UserStatus.ACTIVE)
+
+
+def email_for(viewer: Viewer, user: Row) -> str | None:
     """A person's e-mail address, for themselves and for admins."""
-    return user["email"] if viewer.is_admin or viewer.id == user["id"] else None
+    email: str = user["email"]
+    return email if viewer.is_admin or viewer.id == user["id"] else None
 
 
 def access_level(viewer: Viewer, args: Args, alias: str) -> str:
@@ -90,16 +102,17 @@ def access_level(viewer: Viewer, args: Args, alias: str) -> str:
     if viewer.is_admin:
         return f"'{AccessLevel.MANAGE}'"
     me = args(viewer.id)
-    holder = "user" if viewer.role is not None else "service_account"
+    holder = "user" if viewer.is_person else "service_account"
     return (
-        f"case when {alias}.owner = {me} then '{AccessLevel.MANAGE}' else (select g.level from dataset_grants g"
+        f"case when {alias}.owner = {me} then '{AccessLevel.MANAGE}'"
+        f" else (select g.level from dataset_grants g"
         f' where g.dataset = {alias}.id and g."{holder}" = {me}) end'
     )
 
 
 def _dataset_ids(viewer: Viewer, args: Args) -> str:
     me = args(viewer.id)
-    if viewer.role is None:
+    if not viewer.is_person:
         return f"array(select dataset from dataset_grants where service_account = {me})"
     return (
         f"array(select id from datasets where owner = {me}"
@@ -162,7 +175,12 @@ def visible_users(viewer: Viewer, args: Args, alias: str) -> str:
 
 def seen_by_all(viewer: Viewer, args: Args, alias: str) -> str:  # noqa: ARG001 - one shape for all rules
     """For what every signed-in person may see: devices, models, and the name behind a visible row."""
-    return "true" if viewer.role is not None else "false"
+    return "true" if viewer.is_person else "false"
+
+
+def seen_by_admins(viewer: Viewer, args: Args, alias: str) -> str:  # noqa: ARG001 - one shape for all rules
+    """For what only administrators see, such as dead letters."""
+    return "true" if viewer.is_admin else "false"
 
 
 def named_on_visible_rows(viewer: Viewer, args: Args, alias: str) -> str:  # noqa: ARG001 - one shape for all
@@ -176,6 +194,7 @@ VISIBLE: dict[type[tables.Table], Visibility] = {
     tables.User: visible_users,
     tables.Device: seen_by_all,
     tables.Model: seen_by_all,
+    tables.DeadLetter: seen_by_admins,
     tables.Dataset: visible_datasets,
     tables.DatasetGrant: visible_grants,
     tables.Image: visible_images,

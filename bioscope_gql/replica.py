@@ -16,7 +16,9 @@ from bioscope_gql.events.workers import Announcements
 from bioscope_gql.live.signals import Signals
 from bioscope_gql.resolvers import models
 from bioscope_gql.services import Services
+from bioscope_gql.storage import janitor
 
+CLEAN_SECONDS = 30.0
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
 SETTLED_SECONDS = 30.0
@@ -68,7 +70,15 @@ class Replica:
             Duty("sweeper", Sweeper(services, self.broker).run),
             Duty("signals", signals.run),
             Duty("watchdog", signals.watchdog),
+            Duty("janitor", self._clean),
         ]
+
+    async def _clean(self) -> None:
+        """Remove the bytes of deleted pictures: at once, and again where the store was away."""
+        services = self.services
+        while True:
+            await services.wake_janitor.wait(CLEAN_SECONDS)
+            await janitor.work_off(services.db, services.store)
 
     @property
     def duties(self) -> Mapping[str, bool]:

@@ -2,11 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
-
-import asyncpg
 
 from bioscope_gql import db
 from bioscope_gql.auth.keys import Keys
@@ -52,6 +50,7 @@ class Services:
     tokens: Tokens
     hub: Hub = field(default_factory=Hub)
     wake_dispatch: Wake = field(default_factory=Wake)
+    wake_janitor: Wake = field(default_factory=Wake)
 
 
 class AccountServices(Protocol):
@@ -103,13 +102,7 @@ async def database_of(settings: Settings) -> AsyncIterator[Database]:
         pool_max=wanted.pool_max,
         statement_timeout_ms=wanted.statement_timeout_ms,
     )
-    try:
-        database = await pool.__aenter__()
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-        raise ConfigurationError(
-            [f"The database of database.dsn can't be used ({error}): check its address, account and password."]
-        ) from error
-    try:
+    async with AsyncExitStack() as stack:
+        with db.reaching():
+            database = await stack.enter_async_context(pool)
         yield database
-    finally:
-        await pool.__aexit__(None, None, None)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import asyncpg  # type: ignore[import-untyped]
+import asyncpg
 import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -43,7 +43,7 @@ asyncio.run(main())
 MEMBER = """
 import asyncio, json, sys
 from aiokafka import AIOKafkaConsumer
-from bioscope_gql.embedded.kafka import PatientAssignor
+from bioscope_gql.events.broker import PatientAssignor
 async def main():
     consumer = AIOKafkaConsumer(
         "bioscope.jobs", bootstrap_servers=sys.argv[1], group_id="workers", session_timeout_ms=1500,

@@ -27,20 +27,28 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _check(settings: Settings) -> int:
-    failed = 0
     parts: dict[str, Part] = {"database": _database, "kafka": _kafka, "store": _store, "keys": _keys}
-    for name, part in parts.items():
-        try:
-            async with asyncio.timeout(PART_SECONDS):
-                said = await part(settings)
-        except TimeoutError:
-            failed, said = 1, f"FAILED  no answer within {PART_SECONDS} seconds."
-        except ConfigurationError as error:
-            failed, said = 1, "FAILED  " + " ".join(error.problems)
-        except Exception as error:
-            failed, said = 1, f"FAILED  {error or type(error).__name__}"
-        print(f"{name:<9} {said}", flush=True)
-    return failed
+    outcomes = await asyncio.gather(
+        *(_tried(part, settings) for part in parts.values()), return_exceptions=True
+    )
+    for name, outcome in zip(parts, outcomes, strict=True):
+        said = f"FAILED  {_reason(outcome)}" if isinstance(outcome, BaseException) else f"ok      {outcome}"
+        print(f"{name:<9} {said}")
+    return int(any(isinstance(outcome, BaseException) for outcome in outcomes))
+
+
+async def _tried(part: Part, settings: Settings) -> str:
+    async with asyncio.timeout(PART_SECONDS):
+        return await part(settings)
+
+
+def _reason(error: BaseException) -> str:
+    """Why a part does not work, in a sentence."""
+    if isinstance(error, ConfigurationError):
+        return " ".join(error.problems)
+    if isinstance(error, TimeoutError) and not str(error):
+        return f"It did not answer within {PART_SECONDS} seconds: check its address."
+    return str(error) or type(error).__name__
 
 
 async def _database(settings: Settings) -> str:
@@ -49,12 +57,15 @@ async def _database(settings: Settings) -> str:
         version = await database.value("show server_version")
     missing = await migrations.missing(dsn_of(settings))
     if missing:
-        raise ConfigurationError([f"PostgreSQL {version} lacks {len(missing)} migrations: run `bioscope migrate`."])
-    return f"ok      PostgreSQL {version}, up to date"
+        raise ConfigurationError(
+            [f"PostgreSQL {version} lacks {len(missing)} migrations: run `bioscope migrate`."]
+        )
+    return f"PostgreSQL {version}, up to date"
 
 
 async def _kafka(settings: Settings) -> str:
     from aiokafka.admin import AIOKafkaAdminClient
+    from aiokafka.errors import KafkaError
 
     settings.require("kafka")
     kafka = settings.kafka
@@ -66,6 +77,11 @@ async def _kafka(settings: Settings) -> str:
     try:
         await admin.start()
         there = set(await admin.list_topics())
+    except (KafkaError, OSError) as error:
+        reason = (str(error) or type(error).__name__).rstrip(".")
+        raise ConfigurationError(
+            [f"Kafka does not answer ({reason}): check kafka.bootstrap_servers and kafka.security."]
+        ) from error
     finally:
         await admin.close()
     wanted = {topic for topic in kafka.topics.model_dump().values() if "{model}" not in topic}
@@ -73,7 +89,7 @@ async def _kafka(settings: Settings) -> str:
     if absent and not kafka.create_topics:
         raise ConfigurationError([f"Kafka answers, and lacks the topics {', '.join(absent)}: make them."])
     made = f"; `serve` will make {', '.join(absent)}" if absent else ""
-    return f"ok      {', '.join(kafka.bootstrap_servers)}{made}"
+    return f"{', '.join(kafka.bootstrap_servers)}{made}"
 
 
 async def _store(settings: Settings) -> str:
@@ -81,10 +97,10 @@ async def _store(settings: Settings) -> str:
     async with store_of(settings.s3) as store:
         await store.check()
     where = settings.s3.directory or f"{settings.s3.endpoint}, bucket {settings.s3.bucket}"
-    return f"ok      {where}"
+    return str(where)
 
 
 async def _keys(settings: Settings) -> str:
     settings.require("keys")
     keys = Keys.load(settings.auth.keys)
-    return f"ok      {keys.signing.kid} signs with {keys.signing.algorithm}; {len(list(keys))} in all"
+    return f"{keys.signing.kid} signs with {keys.signing.algorithm}; {len(list(keys))} in all"

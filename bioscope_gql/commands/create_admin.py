@@ -1,4 +1,4 @@
-"""``bioscope create-admin``: the first administrator. There are no default accounts and no default passwords."""
+"""``bioscope create-admin``: the first administrator, for there are no default accounts or passwords."""
 
 import argparse
 from dataclasses import dataclass

@@ -4,14 +4,15 @@ The painter works as stained glass does: every cell takes light away (an optical
 so cells that overlap darken each other. Lamp, lens and sensor add their faults last. Everything follows from
 the seed. Lengths are pixels of a field 640 wide; `px` is how many real pixels one of them takes.
 
-numpy and Pillow are imported by the functions that paint: the server's process never calls them, `draw_file`
-runs in a process of its own.
+``python -m bioscope_gql.commands.demo_smears FOLDER COUNT`` draws into a folder and names each file. So the
+server's process neither waits for a brush nor imports numpy and Pillow, which only painting functions do.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -35,7 +36,7 @@ JPEG_QUALITY = 90
 
 
 class Look(NamedTuple):
-    """How one kind of white cell looks. Its nucleus is beads strung along an arc; lengths are in cell radii."""
+    """How one kind of white cell looks. Its nucleus is beads on an arc; lengths are in cell radii."""
 
     radius: float
     cytoplasm: Colour
@@ -218,7 +219,8 @@ def absorbed(colour: Colour) -> Field:
 def inside(depth: Field, softness: float) -> Field:
     """1 well inside an outline (depth > 0), 0 well outside, a smooth step between."""
     step = (depth / softness + 0.5).clip(0, 1)
-    return step * step * (3 - 2 * step)
+    smooth: Field = step * step * (3 - 2 * step)
+    return smooth
 
 
 def clouds(rng: Generator, like: Field, grain: float) -> Field:
@@ -271,3 +273,16 @@ def nucleus_depth(rng: Generator, dx: Field, dy: Field, r: float, look: Look) ->
     beads = r * np.stack([x - 0.6 * x.mean(), y - 0.6 * y.mean(), bead], 1)
     deepest: Field = np.max([c - np.hypot(dx - a, dy - b) for a, b, c in beads.astype(np.float32)], axis=0)
     return deepest
+
+
+def main(folder: str, count: str) -> None:
+    try:
+        Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for number in range(int(count)):
+            print(draw_file(Path(folder), number).name, flush=True)
+    except OSError as error:
+        sys.exit(f"{folder} can't be drawn into ({error.strerror}).")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -20,7 +20,10 @@ async def _dev(settings: Settings) -> int:
     async with development(settings) as stack:
         for notice in stack.notices:
             print(notice, file=sys.stderr)
-        print(f"Serving on {stack.url}/graphql until you press Ctrl-C. Data: {settings.app.data_dir}", flush=True)
+        print(
+            f"Serving on {stack.url}/graphql until you press Ctrl-C. Data: {settings.app.data_dir}",
+            flush=True,
+        )
         await stack.stopped.wait()
         if stack.failure:
             print(stack.failure, file=sys.stderr)

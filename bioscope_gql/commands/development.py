@@ -18,6 +18,8 @@ from bioscope_gql.events.messages import Topics
 from bioscope_gql.settings import Settings
 
 if TYPE_CHECKING:
+    import socket
+
     from bioscope_gql.services import Services
 
 WORKER_STOP_SECONDS = 8.0
@@ -43,7 +45,9 @@ async def development(settings: Settings, *, worker: bool = True) -> AsyncIterat
         ConfigurationError: the port or the data directory is in use, or a part did not start.
     """
     # The imports take as long as PostgreSQL and the broker take to start.
-    importing = asyncio.create_task(asyncio.to_thread(importlib.import_module, "bioscope_gql.commands.serving"))
+    importing = asyncio.create_task(
+        asyncio.to_thread(importlib.import_module, "bioscope_gql.commands.serving")
+    )
     stack = Stack(settings.app.data_dir, _topics(settings))
     try:
         await stack.__aenter__()
@@ -65,7 +69,7 @@ async def development(settings: Settings, *, worker: bool = True) -> AsyncIterat
 
 @asynccontextmanager
 async def _serving(
-    stack: Stack, settings: Settings, listening: "object", stopped: asyncio.Event, *, worker: bool
+    stack: Stack, settings: Settings, listening: "socket.socket", stopped: asyncio.Event, *, worker: bool
 ) -> AsyncIterator[Development]:
     from bioscope_gql.commands.serving import served, url_of
     from bioscope_gql.resolvers import items

@@ -2,9 +2,7 @@
 
 import argparse
 
-import asyncpg
-
-from bioscope_gql import migrations
+from bioscope_gql import db, migrations
 from bioscope_gql.commands import running
 from bioscope_gql.commands.reaching import reached
 from bioscope_gql.errors import ConfigurationError
@@ -23,16 +21,12 @@ def dsn_of(settings: Settings) -> str:
 
 
 async def _migrate(dsn: str, *, check: bool) -> int:
-    try:
-        missing = await migrations.missing(dsn)
-        if check:
-            print(f"The database lacks {len(missing)} migrations." if missing else "The database is up to date.")
-            return 1 if missing else 0
-        done = await migrations.forwards(dsn) if missing else []
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        raise ConfigurationError(
-            [f"The database of database.dsn can't be used ({error}): check its address, account and password."]
-        ) from error
+    with db.reaching():
+        missing = await migrations.missing(dsn) if check else []
+        done = [] if check else await migrations.forwards(dsn)
+    if missing:
+        print(f"The database lacks {len(missing)} migrations: run `bioscope migrate`.")
+        return 1
     for name in done:
         print(f"Done: {name}")
     print("The database is up to date.")

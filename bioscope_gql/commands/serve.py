@@ -4,7 +4,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from bioscope_gql import migrations
+from bioscope_gql import db, migrations
 from bioscope_gql.commands import running
 from bioscope_gql.commands.migrate import dsn_of
 from bioscope_gql.commands.serving import listen, served, stop_signals, url_of
@@ -20,22 +20,25 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 async def _serve(settings: Settings, *, migrate: bool) -> int:
     await _bring_up_to_date(dsn_of(settings), migrate=migrate)
     with listen(settings) as listening, tempfile.TemporaryDirectory(prefix="bioscope-") as spool:
-        async with stop_signals() as stopped, opened(settings) as services:
-            async with served(services, listening, spool=Path(spool)):
-                print(f"Serving on {url_of(listening)}/graphql.", flush=True)
-                await stopped.wait()
+        async with (
+            stop_signals() as stopped,
+            opened(settings) as services,
+            served(services, listening, spool=Path(spool)),
+        ):
+            print(f"Serving on {url_of(listening)}/graphql.", flush=True)
+            await stopped.wait()
     return 0
 
 
 async def _bring_up_to_date(dsn: str, *, migrate: bool) -> None:
-    try:
+    with db.reaching():
         if migrate:
             await migrations.forwards(dsn)
-        elif missing := await migrations.missing(dsn):
-            raise ConfigurationError(
-                [f"The database lacks {len(missing)} migrations: run `bioscope migrate`, or serve with --migrate."]
-            )
-    except (OSError, TimeoutError) as error:
+        missing = await migrations.missing(dsn)
+    if missing:
         raise ConfigurationError(
-            [f"The database of database.dsn does not answer ({error}): check its address."]
-        ) from error
+            [
+                f"The database lacks {len(missing)} migrations: "
+                "run `bioscope migrate`, or serve with --migrate."
+            ]
+        )

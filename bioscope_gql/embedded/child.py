@@ -47,6 +47,14 @@ exit $status
 """
 
 
+def guarded(args: Sequence[str], *, name: str, end_signal: str) -> list[str]:
+    """A command that runs `args` and ends them when the pipe on its standard input closes.
+
+    It needs a session of its own, and a parent that never closes the pipe by accident.
+    """
+    return ["/bin/sh", "-c", _GUARD, f"bioscope-{name}", end_signal, *args]
+
+
 class Child:
     """A supervised process in a session of its own, so that Ctrl-C on the terminal reaches the parent alone.
 
@@ -85,7 +93,7 @@ class Child:
             ConfigurationError: it can't be started.
         """
         log = log_dir / f"{name}.log"
-        command = ["/bin/sh", "-c", _GUARD, f"bioscope-{name}", end_signal, *args]
+        command = guarded(args, name=name, end_signal=end_signal)
         try:
             with _opened(log) as output:
                 process = _spawned(

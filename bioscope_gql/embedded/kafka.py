@@ -4,12 +4,8 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 
 from bioscope_gql.embedded import broker
 from bioscope_gql.embedded.child import Child
@@ -17,7 +13,6 @@ from bioscope_gql.errors import ConfigurationError
 
 _START_SECONDS = 20
 _STOP_SECONDS = 5
-_HEAD_START_SECONDS = 0.15
 
 
 class Broker:
@@ -67,20 +62,6 @@ class Broker:
 
     def resume(self) -> None:
         os.kill(self._pid, signal.SIGCONT)
-
-
-class PatientAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]
-    """For every consumer group on the embedded broker, and for no other.
-
-    Its coordinator ends a rebalance as soon as the leader syncs and refuses the followers that sync later.
-    A head start for them avoids that; it blocks the leader's event loop meanwhile.
-    """
-
-    @classmethod
-    def assign(cls, cluster: Any, members: Any) -> Any:
-        if len(members) > 1:
-            time.sleep(_HEAD_START_SECONDS)
-        return super().assign(cluster, members)
 
 
 def _command() -> list[str]:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
-import asyncpg  # type: ignore[import-untyped]
+import asyncpg
 
 from bioscope_gql.embedded import account, cluster
 from bioscope_gql.embedded.account import Account

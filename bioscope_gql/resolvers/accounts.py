@@ -1,12 +1,14 @@
 """Accounts, sign-ins, and who is asking."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 import asyncpg
 
+from bioscope_gql import policy
 from bioscope_gql.db import Row, certain
 from bioscope_gql.errors import (
     Conflict,
@@ -18,19 +20,26 @@ from bioscope_gql.errors import (
     Unauthenticated,
 )
 from bioscope_gql.policy import Action, Viewer
-from bioscope_gql.resolvers import words
+from bioscope_gql.resolvers import passwords, words
 from bioscope_gql.resolvers.paging import table_columns
 from bioscope_gql.services import AccountServices, Services
 from bioscope_gql.tables import User
 from bioscope_gql.vocabulary import Role, UserStatus, uuid7
 
 EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)*\.?")
+EMAIL_LENGTH, EMAIL_KEY_LENGTH = 320, 640
+USERNAME_LENGTH, USERNAME_KEY_LENGTH = 64, 256
+"""As the columns have it: the compatibility form of a character may be up to 18 characters long."""
+
 COLUMNS = table_columns(User, "u")
 
 AUTHENTICATE = """
-select u.id, u.username, u.role, u.status, s.ended_at, s.expires_at
-from login_sessions s join users u on u.id = s."user" where s.id = $1 and u.id = $2
+select u.id, u.username, u.role
+from login_sessions s join users u on u.id = s."user"
+where s.id = $1 and u.id = $2 and s.ended_at is null and s.expires_at > clock_timestamp()
+  and u.status = 'ACTIVE'
 """
+"""Whoever may still speak by this session; no row once it has ended or the account is disabled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,7 @@ async def authenticate(
         raise Unauthenticated("Send `Authorization: Bearer <access token>`.", reason="INVALID")
     claims = services.tokens.read(token.strip(), accept_expired=accept_expired)
     row = await services.db.row(AUTHENTICATE, claims.session, claims.sub)
-    if row is None or row["ended_at"] is not None or row["status"] != UserStatus.ACTIVE:
+    if row is None:
         raise Unauthenticated("This session has ended. Sign in again.", reason="REVOKED")
     return Viewer(
         id=row["id"],
@@ -77,8 +86,7 @@ async def authenticate(
 
 async def still_valid(services: Services, viewer: Viewer) -> bool:
     """Whether the session behind a long-lived socket is still good."""
-    row = await services.db.row(AUTHENTICATE, viewer.session, viewer.id)
-    return row is not None and row["ended_at"] is None and row["status"] == UserStatus.ACTIVE
+    return await services.db.row(AUTHENTICATE, viewer.session, viewer.id) is not None
 
 
 async def me(services: Services, viewer: Viewer) -> Row | None:
@@ -107,9 +115,8 @@ async def create(services: AccountServices, *, email: str, username: str, passwo
     Raises:
         InvalidInput, Conflict: as for `register`.
     """
-    limits = services.settings.limits
-    problems = [*_email_problems(email), *words.check_line(username, "username", most=64)]
-    problems += password_problems(password, limits.password_min_length, limits.password_max_length)
+    problems = [*_email_problems(email), *_username_problems(username)]
+    problems += passwords.problems(password, services.settings.limits, (email, username))
     if problems:
         raise InvalidInput("The account can't be made like this.", fields=problems)
     hashed = await services.passwords.hash(password)
@@ -148,36 +155,33 @@ async def login(services: Services, *, login: str, password: str, user_agent: st
 
 
 async def update_user(
-    services: Services,
-    viewer: Viewer,
-    *,
-    id: UUID | None,
-    role: Role | None,
-    status: UserStatus | None = None,
+    services: Services, viewer: Viewer, id: UUID | str | None, *, changes: Mapping[str, str | None]
 ) -> Row:
-    """Change a role, or disable an account. None leaves a thing as it is.
+    """Change the role or the status, or both; what `changes` leaves out stays.
 
     Raises:
-        NotFound, Forbidden: the caller is no admin, or there is no such account.
+        Forbidden: the viewer is no admin.
+        NotFound: there is no such account.
+        InvalidInput: a value is null.
         Conflict: LAST_ADMIN, when nobody would be left to administer.
     """
     viewer.must(Action.MANAGE_USERS)
+    for name in ("role", "status"):
+        if changes.get(name, "") is None:
+            raise InvalidInput.at("NULL", (name,), f"An account needs a {name}. Leave it out to keep it.")
     async with services.db.transaction() as tx:
         # Locked in one order, so that two admins can't demote each other at once.
-        admins = await tx.fetch(
-            "select id from users where role = 'ADMIN' and status = 'ACTIVE' order by id for update"
-        )
+        admins = await tx.fetch(f"select id from users where {policy.ACTIVE_ADMINS} order by id for update")
         row = await tx.fetchrow(
             "update users u set role = coalesce($2, u.role), status = coalesce($3, u.status),"
             f" updated_at = clock_timestamp() where u.id = $1 returning {COLUMNS}",
-            id,
-            role,
-            status,
+            words.read_id(id),
+            changes.get("role"),
+            changes.get("status"),
         )
         if row is None:
             raise NotFound("There is no account of this id.", ids=[str(id)] if id else [])
-        is_admin = row["role"] == Role.ADMIN and row["status"] == UserStatus.ACTIVE
-        if not is_admin and [admin["id"] for admin in admins] == [row["id"]]:
+        if not policy.is_active_admin(row) and [admin["id"] for admin in admins] == [row["id"]]:
             raise Conflict("This is the last active admin. Make somebody else admin first.", "LAST_ADMIN")
         if row["status"] == UserStatus.DISABLED:
             await tx.execute(
@@ -188,22 +192,24 @@ async def update_user(
     return row
 
 
-def password_problems(password: str, least: int, most: int) -> list[FieldProblem]:
-    if len(password) < least:
-        return [FieldProblem("TOO_SHORT", ("password",), f"A password has at least {least} characters.")]
-    if len(password) > most:
-        return [FieldProblem("TOO_LONG", ("password",), f"A password has at most {most} characters.")]
-    if "\0" in password:
-        return [FieldProblem("FORBIDDEN_CHARACTERS", ("password",), "A password can't contain NUL.")]
-    return []
-
-
 def _email_problems(email: str) -> list[FieldProblem]:
-    if len(email) <= 320 and EMAIL.fullmatch(email.strip()) and not words.has_control(email):
+    fits = len(email) <= EMAIL_LENGTH and len(words.key(email)) <= EMAIL_KEY_LENGTH
+    if fits and EMAIL.fullmatch(email.strip()) and not words.has_control(email):
         return []
     return [
         FieldProblem("INVALID_EMAIL", ("email",), "This is no e-mail address; write it as name@lab.example.")
     ]
+
+
+def _username_problems(username: str) -> list[FieldProblem]:
+    problems = words.check_line(username, "username", most=USERNAME_LENGTH)
+    if not problems and words.has_control(username):
+        message = "`username` has characters that nobody sees; remove them."
+        problems = [FieldProblem("FORBIDDEN_CHARACTERS", ("username",), message)]
+    if not problems and len(words.key(username)) > USERNAME_KEY_LENGTH:
+        message = "`username` has too many characters that stand for several letters. Choose a shorter one."
+        problems = [FieldProblem("TOO_LONG", ("username",), message)]
+    return problems
 
 
 def _taken(error: asyncpg.UniqueViolationError) -> Conflict:

@@ -9,8 +9,8 @@ from bioscope_gql.db import Args, Connection, Row, certain
 from bioscope_gql.errors import InvalidInput, ModelUnavailable, NotFound, NothingToDo
 from bioscope_gql.live.hub import Change
 from bioscope_gql.policy import Action, Viewer
-from bioscope_gql.resolvers import datasets, models, words
-from bioscope_gql.resolvers.paging import CREATED_AT, Listing, Order, Wanted, compare, table_columns
+from bioscope_gql.resolvers import datasets, idempotency, models, paging, words
+from bioscope_gql.resolvers.paging import CREATED_AT, Listing, Wanted, compare, table_columns
 from bioscope_gql.services import Services
 from bioscope_gql.tables import Classification, ClassificationItem
 from bioscope_gql.vocabulary import PRIORITY_RANK, AccessLevel, Priority, uuid7
@@ -60,6 +60,22 @@ class Target:
     dataset: UUID | str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be run over what; what is left out is chosen when the run is made."""
+
+    target: Target
+    model_name: str | None = None
+    model_version: str | None = None
+    priority: Priority = Priority.NORMAL
+    only_missing: bool = False
+    idempotency_key: str | None = None
+
+
+Images = Mapping[str, UUID | None]
+"""Ids of pictures as they were sent, each once, and what they mean."""
+
+
 def conditions(wanted: Wanted, args: Args, alias: str) -> list[str]:
     """What the contract's ClassificationFilter means."""
     found = compare(
@@ -74,7 +90,7 @@ def conditions(wanted: Wanted, args: Args, alias: str) -> list[str]:
         if name in wanted:
             found.append(f"{alias}.{column} = {args(words.read_id(wanted[name]))}")
     if "status" in wanted:
-        found.append(f"{alias}.status = any({args([status.value for status in wanted['status']])})")
+        found.append(f"{alias}.status = any({args([str(status) for status in wanted['status']])})")
     return found
 
 
@@ -85,14 +101,35 @@ def item_conditions(wanted: Wanted, args: Args, alias: str) -> list[str]:
     """What the contract's ClassificationItemFilter means."""
     found = []
     if "status" in wanted:
-        found.append(f"{alias}.status = any({args([status.value for status in wanted['status']])})")
+        found.append(f"{alias}.status = any({args([str(status) for status in wanted['status']])})")
     if "error_code" in wanted:
         found.append(f"{alias}.error_code = any({args(wanted['error_code'])})")
     return found
 
 
-ITEMS = Listing(ClassificationItem, {"CREATED_AT": Order("id", UUID)}, item_conditions)
+ITEMS = Listing(ClassificationItem, {"CREATED_AT": paging.Order("id", UUID)}, item_conditions)
 """In the order of their making, which their ids have; `queued_at` changes."""
+
+
+def eta_seconds(viewer: Viewer, args: Args, alias: str) -> str:  # noqa: ARG001 - a figure of `edges.computed`
+    """Seconds until a run ends if it goes on as it did; null while it has not moved for a minute."""
+    ended = f"({alias}.succeeded + {alias}.failed)"
+    took = f"extract(epoch from clock_timestamp() - {alias}.started_at)"
+    return (
+        f"case when {alias}.finished_at is null and {ended} > 0"
+        f" and {alias}.updated_at > clock_timestamp() - interval '1 minute'"
+        f" then greatest(1, least(2147483647,"
+        f" ceil(({alias}.queued + {alias}.running) * {took} / {ended})))::int end"
+    )
+
+
+def waiting_for_worker(viewer: Viewer, args: Args, alias: str) -> str:  # noqa: ARG001 - as above
+    """Whether a run is open and nobody is there to go on with it."""
+    return (
+        f"({alias}.finished_at is null and not exists ("
+        f"select from models m where m.id = {alias}.model and (m.is_static or exists ("
+        f"select from workers w where w.model = m.id and {models.LIVE}))))"
+    )
 
 
 async def find(services: Services, viewer: Viewer, id: UUID | None) -> Row | None:
@@ -103,17 +140,10 @@ async def find(services: Services, viewer: Viewer, id: UUID | None) -> Row | Non
     )
 
 
-async def run(
-    services: Services,
-    viewer: Viewer,
-    target: Target,
-    *,
-    model_name: str | None = None,
-    model_version: str | None = None,
-    priority: Priority = Priority.NORMAL,
-    only_missing: bool = False,
-) -> Row:
+async def run(services: Services, viewer: Viewer, order: Order) -> Row:
     """Freeze the pictures of the target and queue one item for each, in one transaction.
+
+    With a key that was used before for the same input: the run of then, as it is now.
 
     Raises:
         NotFound: the target, or some of its pictures, are absent or not for the viewer's eyes.
@@ -121,40 +151,74 @@ async def run(
         InvalidInput: the pictures are of several datasets, or too many.
         ModelUnavailable: there is no such model, or it takes none of these files.
         NothingToDo: no picture is left.
+        Conflict: the key was used for another input.
     """
-    images = _image_ids(services, target)
+    images = _image_ids(services, order.target)
+    id = uuid7()
     async with services.db.transaction() as tx:
         await tx.execute(f"set local statement_timeout = '{BULK_SECONDS}s'")
-        dataset = words.read_id(target.dataset) if images is None else await _dataset_of(tx, viewer, images)
-        there = await datasets.reach(tx, viewer, dataset, AccessLevel.VIEW, "see it", "for share of t")
-        viewer.must(Action.RUN_MODELS)
-        policy.must_reach(AccessLevel(there["access"]), AccessLevel.CONTRIBUTE, "run a model")
-        ids = None if images is None else list(images.values())
-        total = await _count(tx, there["id"]) if ids is None else len(ids)
-        if total == 0:
-            raise NothingToDo("There is no picture to classify: upload some first.")
-        model = await models.choose(services, tx, model_name, model_version)
-        made = await tx.fetchrow(
-            INSERT,
-            uuid7(),
-            there["id"],
-            ids,
-            model["id"],
-            model["name"],
-            model["version"],
-            PRIORITY_RANK[priority],
-            model["content_types"],
-            only_missing,
-            ids[0] if target.image is not None and ids else None,
-            total,
-            viewer.id,
-            timeout=BULK_SECONDS,
-        )
-        row = certain(made)
-        if row["id"] is None:
-            raise _nothing(model, total, row["unfitting"])
+        known = await _claimed(tx, viewer, order, images, id)
+        row = await _made(services, tx, viewer, order, images, id) if known is None else None
+    if row is None:
+        return await _again(services, viewer, known)
     services.hub.tell(Change(row["id"], row["dataset"], row["version"]))
     services.wake_dispatch()
+    return row
+
+
+async def _claimed(
+    tx: Connection, viewer: Viewer, order: Order, images: Images | None, id: UUID
+) -> UUID | None:
+    """The run that the order's key stands for already; None where there is none, or no key."""
+    if order.idempotency_key is None:
+        return None
+    asked = {
+        "target": str(order.target.dataset) if images is None else sorted(images),
+        "single": order.target.image is not None,
+        "order": [order.model_name, order.model_version, order.priority, order.only_missing],
+    }
+    return await idempotency.claim(tx, viewer, order.idempotency_key, asked, id)
+
+
+async def _made(
+    services: Services, tx: Connection, viewer: Viewer, order: Order, images: Images | None, id: UUID
+) -> Row:
+    target = order.target
+    dataset = words.read_id(target.dataset) if images is None else await _dataset_of(tx, viewer, images)
+    there = await datasets.reach(tx, viewer, dataset, AccessLevel.VIEW, "see it", "for share of t")
+    viewer.must(Action.RUN_MODELS)
+    policy.must_reach(AccessLevel(there["access"]), AccessLevel.CONTRIBUTE, "run a model")
+    ids = None if images is None else list(images.values())
+    total = await _count(tx, there["id"]) if ids is None else len(ids)
+    if total == 0:
+        raise NothingToDo("There is no picture to classify: upload some first.")
+    model = await models.choose(services, tx, order.model_name, order.model_version)
+    made = await tx.fetchrow(
+        INSERT,
+        id,
+        there["id"],
+        ids,
+        model["id"],
+        model["name"],
+        model["version"],
+        PRIORITY_RANK[order.priority],
+        model["content_types"],
+        order.only_missing,
+        ids[0] if target.image is not None and ids else None,
+        total,
+        viewer.id,
+        timeout=BULK_SECONDS,
+    )
+    row = certain(made)
+    if row["id"] is None:
+        raise _nothing(model, total, row["unfitting"])
+    return row
+
+
+async def _again(services: Services, viewer: Viewer, id: UUID | None) -> Row:
+    row = await find(services, viewer, id)
+    if row is None:
+        raise NotFound("The run of this key is gone, or not for your eyes any more.", ids=[str(id)])
     return row
 
 
@@ -169,7 +233,7 @@ def _nothing(model: Row, total: int, unfitting: int) -> NothingToDo | ModelUnava
     return NothingToDo(f"Every picture has a result of {name} already.", skipped_count=total)
 
 
-def _image_ids(services: Services, target: Target) -> dict[str, UUID | None] | None:
+def _image_ids(services: Services, target: Target) -> Images | None:
     """The ids of pictures as they were sent, each once, and what they mean; None for a whole dataset."""
     if target.dataset is not None:
         return None
@@ -184,7 +248,7 @@ def _image_ids(services: Services, target: Target) -> dict[str, UUID | None] | N
     return ids
 
 
-async def _dataset_of(tx: Connection, viewer: Viewer, ids: Mapping[str, UUID | None]) -> UUID:
+async def _dataset_of(tx: Connection, viewer: Viewer, ids: Images) -> UUID:
     """The one dataset that all these pictures are in."""
     args = Args([list(ids.values())])
     rows = await tx.fetch(

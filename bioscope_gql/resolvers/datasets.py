@@ -42,18 +42,19 @@ async def find(services: Services, viewer: Viewer, id: UUID | None) -> Row | Non
 async def reach(
     db: Database | Connection,
     viewer: Viewer,
-    id: UUID | None,
+    id: UUID | str | None,
     needed: AccessLevel,
     doing: str,
     lock: str = "",
 ) -> Row:
-    """The dataset, if the viewer sees it and may do so much there; `lock` is e.g. ``for share``.
+    """The dataset, if the viewer sees it and may do so much there; `lock` is e.g. ``for share``. An id
+    may be as a client sent it.
 
     Raises:
         NotFound: absent or invisible.
         Forbidden: visible, but the access is too low.
     """
-    args = Args([id])
+    args = Args([words.read_id(id)])
     visible = policy.visible_datasets(viewer, args, "t")
     access = policy.access_level(viewer, args, "t")
     sql = f"select {COLUMNS}, {access} as access from datasets t where t.id = $1 and {visible} {lock}"
@@ -71,7 +72,7 @@ async def create(services: Services, viewer: Viewer, *, name: str, description: 
         InvalidInput: the name or the description can't be.
         Forbidden: the viewer is a machine.
     """
-    if viewer.role is None:
+    if not viewer.is_person:
         raise Forbidden("A service account can't own datasets; sign in as a person.", "SCOPE")
     _check(name, description)
     row = await services.db.row(
@@ -87,7 +88,7 @@ async def create(services: Services, viewer: Viewer, *, name: str, description: 
 
 
 async def update(
-    services: Services, viewer: Viewer, id: UUID | None, *, changes: Mapping[str, str | None]
+    services: Services, viewer: Viewer, id: UUID | str | None, *, changes: Mapping[str, str | None]
 ) -> Row:
     """Change the name, the description or both; what `changes` leaves out stays.
 

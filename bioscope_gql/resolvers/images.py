@@ -90,10 +90,10 @@ async def find(services: Services, viewer: Viewer, id: UUID | None) -> Row | Non
 async def upload(
     services: Services,
     viewer: Viewer,
-    dataset_id: UUID | None,
+    dataset_id: UUID | str | None,
     files: Sequence[UploadedFile],
     *,
-    device_id: UUID | None = None,
+    device_id: UUID | str | None = None,
     metadata: Any = None,
 ) -> tuple[Row, list[Outcome]]:
     """Take files into a dataset; each has its own outcome, in the order sent.
@@ -133,10 +133,11 @@ async def _all(parts: Sequence[Any]) -> list[Outcome]:
     return [task.result() for task in tasks]
 
 
-async def _device(services: Services, id: UUID | None) -> UUID | None:
+async def _device(services: Services, id: UUID | str | None) -> UUID | None:
     if id is None:
         return None
-    found: UUID | None = await services.db.value("select id from devices where id = $1", id)
+    known = words.read_id(id)
+    found: UUID | None = await services.db.value("select id from devices where id = $1", known)
     if found is None:
         raise NotFound("There is no device of this id.", ids=[str(id)])
     return found
@@ -240,7 +241,7 @@ class _Intake:
             "search_text": words.searchable(name),
             "dataset": self.dataset,
             "device": self.device,
-            "uploaded_by" if self.viewer.role is not None else "uploaded_by_machine": self.viewer.id,
+            "uploaded_by" if self.viewer.is_person else "uploaded_by_machine": self.viewer.id,
         }
         places = ", ".join(f"${place}" for place in range(1, len(values) + 1))
         try:

@@ -7,10 +7,11 @@ from uuid import UUID
 import structlog
 
 from bioscope_gql import policy
-from bioscope_gql.db import Args, Connection, Row
+from bioscope_gql.db import Args, Connection, Row, certain
 from bioscope_gql.errors import ModelUnavailable
 from bioscope_gql.events.messages import Announcement, ServedModel
 from bioscope_gql.policy import Viewer
+from bioscope_gql.resolvers import words
 from bioscope_gql.resolvers.paging import CREATED_AT, Listing, Order, Wanted, compare, table_columns
 from bioscope_gql.services import Services
 from bioscope_gql.settings import StaticModel
@@ -87,7 +88,8 @@ async def announce(services: Services, message: Announcement) -> None:
             )
         await services.db.execute(
             "insert into workers as w (id, name, version, model, digest_matches, concurrency, last_seen_at,"
-            " stopped_at) values ($1, $2, $3, $4, $5, $6, clock_timestamp(), case when $7 then clock_timestamp() end)"
+            " stopped_at) values ($1, $2, $3, $4, $5, $6, clock_timestamp(),"
+            " case when $7 then clock_timestamp() end)"
             " on conflict (name, model) do update set version = excluded.version,"
             " digest_matches = excluded.digest_matches, concurrency = excluded.concurrency,"
             " last_seen_at = excluded.last_seen_at, stopped_at = excluded.stopped_at",
@@ -129,8 +131,8 @@ async def choose(services: Services, connection: Connection, name: str | None, v
         f"select {COLUMNS}, exists (select from workers w where w.model = t.id and {LIVE}) as is_live"
         " from models t where t.name = $1 and ($2::text is null or t.version = $2)"
         " order by is_live desc, t.created_at desc, t.id desc limit 1",
-        name,
-        version,
+        words.comparable(name),
+        version and words.comparable(version),
     )
     if not rows:
         what = f"{name[:100]} {version[:100]}" if version else name[:100]
@@ -160,6 +162,4 @@ async def _upsert(services: Services, model: ServedModel) -> Row:
         UPSERT, uuid7(), model.name, model.version, model.description,
         list(model.labels), list(model.content_types), model.digest, False,
     )  # fmt: skip
-    row = await services.db.row(known, model.name, model.version)
-    assert row is not None  # models are never deleted
-    return row
+    return certain(await services.db.row(known, model.name, model.version))  # models are never deleted

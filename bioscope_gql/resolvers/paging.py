@@ -8,7 +8,6 @@ import binascii
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +16,7 @@ import orjson
 from bioscope_gql.db import Args, Database, Row, columns
 from bioscope_gql.errors import Refusal
 from bioscope_gql.policy import VISIBLE, Viewer
+from bioscope_gql.resolvers import words
 from bioscope_gql.tables import Table
 
 FIRST = 20
@@ -28,11 +28,11 @@ class Order:
     """A column that a list can be ordered by. Rows without a value come last in both directions."""
 
     column: str
-    parse: Callable[[Any], Any] = str
+    parse: Callable[[Any], Any] = words.comparable
     nullable: bool = False
 
 
-CREATED_AT = Order("created_at", datetime.fromisoformat)
+CREATED_AT = Order("created_at", words.read_time)
 
 Wanted = Mapping[str, Any]
 """What a filter asks for: only the fields that were set, by their Python names."""
@@ -125,7 +125,8 @@ async def pages_under(
     args = Args([list(parents)])
     inner = _select(viewer, listing, asked, args, [f't."{column}" = p.parent'])
     rows = await db.rows(
-        f"select p.parent as parent_id, r.* from unnest($1::uuid[]) as p(parent) cross join lateral ({inner}) r",
+        "select p.parent as parent_id, r.* from unnest($1::uuid[]) as p(parent)"
+        f" cross join lateral ({inner}) r",
         *args,
     )
     under: dict[UUID, list[Row]] = {parent: [] for parent in parents}
@@ -163,7 +164,7 @@ def _where(viewer: Viewer, listing: Listing, asked: Wish, args: Args) -> str:
 def _select(viewer: Viewer, listing: Listing, asked: Wish, args: Args, more: Sequence[str]) -> str:
     order = listing.orders[asked.order]
     way = "desc" if asked.descending else "asc"
-    conditions = [*more, _where(viewer, listing, asked, args), *_beyond(order, asked, args)]
+    conditions = [*more, _where(viewer, listing, asked, args), *_beyond(listing, asked, args)]
     by = f't."{order.column}" {way}' + (" nulls last" if order.nullable else "")
     # The limit is a literal on purpose: with a parameter the generic plan ignores how small it is.
     return (
@@ -172,11 +173,12 @@ def _select(viewer: Viewer, listing: Listing, asked: Wish, args: Args, more: Seq
     )
 
 
-def _beyond(order: Order, asked: Wish, args: Args) -> list[str]:
+def _beyond(listing: Listing, asked: Wish, args: Args) -> list[str]:
     """The condition that leaves out everything up to the cursor."""
     if asked.after is None:
         return []
-    value, id = _read_cursor(order, asked)
+    order = listing.orders[asked.order]
+    value, id = _read_cursor(asked.after, order, _binding(listing, asked))
     way = "<" if asked.descending else ">"
     column = f't."{order.column}"'
     if value is None:
@@ -188,23 +190,28 @@ def _beyond(order: Order, asked: Wish, args: Args) -> list[str]:
 def _page(listing: Listing, asked: Wish, rows: Sequence[Row]) -> Page:
     shown = rows[: asked.first]
     column = listing.orders[asked.order].column
-    cursors = [_write_cursor(asked, row[column], row["id"]) for row in shown]
+    binding = _binding(listing, asked)
+    cursors = [_write_cursor(binding, row[column], row["id"]) for row in shown]
     return Page(shown, cursors, len(rows) > asked.first, asked.after is not None)
 
 
-def _write_cursor(asked: Wish, value: Any, id: UUID) -> str:
-    said = orjson.dumps([asked.fingerprint, value, id], default=str)
+def _binding(listing: Listing, asked: Wish) -> str:
+    """What a cursor is good for: one list, in one order, by one filter."""
+    return hashlib.blake2s(f"{listing.name} {asked.fingerprint}".encode(), digest_size=6).hexdigest()
+
+
+def _write_cursor(binding: str, value: Any, id: UUID) -> str:
+    said = orjson.dumps([binding, value, id], default=str)
     return base64.urlsafe_b64encode(said).rstrip(b"=").decode()
 
 
-def _read_cursor(order: Order, asked: Wish) -> tuple[Any, UUID]:
-    after = asked.after or ""
+def _read_cursor(after: str, order: Order, binding: str) -> tuple[Any, UUID]:
     try:
         said = orjson.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
-        fingerprint, value, id = said
+        bound_to, value, id = said
         found = (None if value is None else order.parse(value)), UUID(id)
     except (ValueError, TypeError, AttributeError, binascii.Error):
         raise Refusal("`after` is not a cursor of this list. Take it from `pageInfo.endCursor`.") from None
-    if fingerprint != asked.fingerprint:
-        raise Refusal("`after` belongs to another order or filter. Start again without it.")
+    if bound_to != binding:
+        raise Refusal("`after` belongs to another list, order or filter. Start again without it.")
     return found

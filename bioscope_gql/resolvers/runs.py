@@ -45,12 +45,16 @@ async def lock(tx: Connection, ids: Collection[UUID]) -> dict[UUID, Row]:
 
 
 def deltas(rows: Iterable[Row]) -> Deltas:
-    """From rows of ``classification, was, status``: what an item was before, and what it is now."""
+    """From rows of ``classification, was, status``: what an item was before, and what it is now.
+
+    Where there is a ``count``, a row stands for so many items.
+    """
     found: dict[UUID, Counter[str]] = {}
     for row in rows:
-        counted = found.setdefault(row["classification"], Counter())
-        counted[row["was"].lower()] -= 1
-        counted[row["status"].lower()] += 1
+        counted, count = found.setdefault(row["classification"], Counter()), row.get("count", 1)
+        counted[row["was"].lower()] -= count
+        if row["status"] is not None:
+            counted[row["status"].lower()] += count
     return found
 
 

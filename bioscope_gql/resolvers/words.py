@@ -1,6 +1,9 @@
 """How text that people typed is compared, searched and cleaned."""
 
+import math
 import unicodedata
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,11 +13,22 @@ from bioscope_gql.errors import FieldProblem, InvalidInput
 
 METADATA_BYTES = 16 * 1024
 METADATA_DEPTH = 8
+JOINERS = ("\u200c", "\u200d")
+"""Format characters without which Persian, Hindi and many an emoji can't be written."""
+
+TURNERS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that turn the direction of what follows: with them `gnp.exe` can look like `exe.png`."""
+
+
+def comparable(text: str) -> str:
+    """For comparing with what is stored: PostgreSQL takes in no NUL, and nothing stored has the stand-in."""
+    return text.replace("\0", "\ufffd")
 
 
 def key(text: str) -> str:
     """What makes two names the same: Unicode compatibility form and case don't count."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).strip()
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", comparable(text)).casefold())
+    return folded.strip()
 
 
 def searchable(*texts: str | None) -> str:
@@ -29,9 +43,9 @@ def search_pattern(text: str) -> str:
     return f"{wanted}%" if len(wanted) < 3 else f"%{wanted}%"
 
 
-def has_control(text: str) -> bool:
-    """Control, format and unassigned characters, lone surrogates included."""
-    return any(unicodedata.category(c) in {"Cc", "Cs", "Cf", "Zl", "Zp"} for c in text)
+def has_control(text: str, *but: str) -> bool:
+    """Whether there are control or format characters, line separators or lone surrogates, `but` those."""
+    return any(unicodedata.category(c) in {"Cc", "Cs", "Cf", "Zl", "Zp"} and c not in but for c in text)
 
 
 def read_id(text: str | UUID | None) -> UUID | None:
@@ -46,13 +60,26 @@ def read_id(text: str | UUID | None) -> UUID | None:
         return None
 
 
+def read_time(text: str) -> datetime:
+    """A time in UTC; one without a zone is meant so.
+
+    Raises:
+        ValueError: it is none, or in UTC it would be outside the years that there are.
+    """
+    found = datetime.fromisoformat(text)
+    try:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError(text) from None
+
+
 def check_line(text: str, path: str, *, most: int) -> list[FieldProblem]:
     """What is wrong with a one-line text of 1 to `most` characters."""
     if not text.strip():
         return [FieldProblem("TOO_SHORT", (path,), f"`{path}` may not be empty.")]
     if len(text) > most:
         return [FieldProblem("TOO_LONG", (path,), f"`{path}` has {len(text)} characters; {most} fit.")]
-    if has_control(text):
+    if has_control(text, *JOINERS):
         return [
             FieldProblem("FORBIDDEN_CHARACTERS", (path,), f"`{path}` has control characters; remove them.")
         ]
@@ -63,7 +90,7 @@ def check_text(text: str, path: str, *, most: int) -> list[FieldProblem]:
     """What is wrong with a text of several lines."""
     if len(text) > most:
         return [FieldProblem("TOO_LONG", (path,), f"`{path}` has {len(text)} characters; {most} fit.")]
-    if has_control(text.replace("\n", "").replace("\r", "").replace("\t", "")):
+    if has_control(text, "\n", "\r", "\t", *JOINERS):
         return [
             FieldProblem("FORBIDDEN_CHARACTERS", (path,), f"`{path}` has control characters; remove them.")
         ]
@@ -73,7 +100,8 @@ def check_text(text: str, path: str, *, most: int) -> list[FieldProblem]:
 def clean_filename(name: str) -> str:
     """A file's name as it is kept: no path, no control characters, 255 characters at most; never refused."""
     name = name.replace("\\", "/").rsplit("/", 1)[-1]
-    name = "".join(c for c in name if unicodedata.category(c) not in {"Cc", "Cs", "Zl", "Zp"}).strip()
+    kept = (c for c in name if unicodedata.category(c) not in {"Cc", "Cs", "Zl", "Zp"} and c not in TURNERS)
+    name = "".join(kept).strip()
     if len(name) > 255:
         stem, dot, suffix = name.rpartition(".")
         name = stem[: 254 - len(suffix)] + dot + suffix if dot and len(suffix) <= 10 else name[:255]
@@ -89,28 +117,32 @@ def metadata_text(value: Any, path: str = "metadata") -> str:
     if not isinstance(value, dict):
         raise InvalidInput.at("OUT_OF_RANGE", (path,), f"`{path}` must be a JSON object.")
     try:
-        text = orjson.dumps(value).decode()
+        text = orjson.dumps(value)
     except (TypeError, ValueError):
         message = (
             f"`{path}` has something that JSON can't hold: a lone surrogate or a number that is too large."
         )
         raise InvalidInput.at("FORBIDDEN_CHARACTERS", (path,), message) from None
-    if len(text) > METADATA_BYTES:
-        message = f"`{path}` has {len(text):,} bytes; {METADATA_BYTES:,} fit."
+    if (size := len(text)) > METADATA_BYTES:
+        message = f"`{path}` has {size:,} bytes; {METADATA_BYTES:,} fit."
         raise InvalidInput.at("TOO_LONG", (path,), message)
-    if "\\u0000" in text:
-        message = f"`{path}` has the character NUL; remove it."
-        raise InvalidInput.at("FORBIDDEN_CHARACTERS", (path,), message)
-    if _depth(value) > METADATA_DEPTH:
+    levels = list(_levels(value))
+    if len(levels) > METADATA_DEPTH:
         message = f"`{path}` is nested deeper than {METADATA_DEPTH} levels."
         raise InvalidInput.at("OUT_OF_RANGE", (path,), message)
-    return text
+    if any(isinstance(each, str) and "\0" in each for level in levels for each in level):
+        message = f"`{path}` has the character NUL; remove it."
+        raise InvalidInput.at("FORBIDDEN_CHARACTERS", (path,), message)
+    if any(isinstance(each, float) and not math.isfinite(each) for level in levels for each in level):
+        message = f"`{path}` has a number that is too large."
+        raise InvalidInput.at("OUT_OF_RANGE", (path,), message)
+    return text.decode()
 
 
-def _depth(value: Any) -> int:
-    """Levels of objects and arrays, counted without recursion."""
-    level, depth = [value], 0
+def _levels(value: Any) -> Iterator[list[Any]]:
+    """Level by level of nesting, the names and values that are on it; without recursion."""
+    level = [value]
     while level := [each for each in level if isinstance(each, dict | list)]:
-        depth += 1
-        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
-    return depth
+        inner = [part for each in level for part in (each.values() if isinstance(each, dict) else each)]
+        yield [*inner, *(name for each in level if isinstance(each, dict) for name in each)]
+        level = inner

@@ -14,6 +14,8 @@ from bioscope_gql.schema.classifications import (
     ClassificationSubscriptions,
 )
 from bioscope_gql.schema.datasets import DatasetMutations, DatasetQueries
+from bioscope_gql.schema.deadletters import DeadLetterMutations, DeadLetterQueries
+from bioscope_gql.schema.deletions import DeletionMutations
 from bioscope_gql.schema.images import (
     DuplicateImage,
     ImageMutations,
@@ -27,12 +29,27 @@ from bioscope_gql.schema.server import ServerQueries
 
 
 @strawberry.type
-class Query(ServerQueries, AccountQueries, DatasetQueries, ImageQueries, ClassificationQueries, ModelQueries):
+class Query(
+    ServerQueries,
+    AccountQueries,
+    DatasetQueries,
+    ImageQueries,
+    ClassificationQueries,
+    ModelQueries,
+    DeadLetterQueries,
+):
     pass
 
 
 @strawberry.type
-class Mutation(AccountMutations, DatasetMutations, ImageMutations, ClassificationMutations):
+class Mutation(
+    AccountMutations,
+    DatasetMutations,
+    ImageMutations,
+    ClassificationMutations,
+    DeletionMutations,
+    DeadLetterMutations,
+):
     pass
 
 
@@ -51,5 +68,5 @@ def schema() -> strawberry.Schema:
 
 
 def print_schema() -> str:
-    """The schema as SDL, sorted. By way of its text: sorting itself would make Strawberry forget its enums."""
+    """The schema as SDL, sorted by way of its text: sorting itself would make Strawberry forget its enums."""
     return print_sdl(lexicographic_sort_schema(build_schema(schema().as_str()))) + "\n"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import strawberry
 
-from bioscope_gql.resolvers import accounts, words
+from bioscope_gql.resolvers import accounts
 from bioscope_gql.resolvers.accounts import SignIn
 from bioscope_gql.schema import define
 from bioscope_gql.schema.context import Context, Info
@@ -90,6 +90,6 @@ class AccountMutations:
         """Admins only. A change takes effect on the account's next request."""
         context = info.context
         row = await accounts.update_user(
-            context.services, context.viewer, id=words.read_id(input.id), role=define.sent(input.role)
+            context.services, context.viewer, input.id, changes=define.given(input)
         )
         return User.of(row)

@@ -6,10 +6,11 @@ from typing import Annotated
 import strawberry
 
 from bioscope_gql.live import watch
-from bioscope_gql.resolvers import classifications, results, words
-from bioscope_gql.resolvers.classifications import Target
+from bioscope_gql.resolvers import classifications, lifecycle, results, words
+from bioscope_gql.resolvers.classifications import Order, Target
 from bioscope_gql.schema import define
 from bioscope_gql.schema.context import Info
+from bioscope_gql.schema.deletions import Deleted, DeleteResult
 from bioscope_gql.schema.inputs import (
     ClassificationFilter,
     ClassificationResultFilter,
@@ -41,10 +42,11 @@ ClassificationRunResult = Annotated[
 ]
 
 
-@define.type
+@strawberry.type(
+    description="The state as it is when it is sent: a slow client skips intermediate states and never misses"
+    " the last one."
+)
 class ClassificationUpdate:
-    """The state as it is when it is sent: a slow client skips intermediate states and never misses the last one."""
-
     cursor: str = strawberry.field(
         description="Give it back as `after` to go on without a gap, on any replica."
     )
@@ -55,7 +57,6 @@ class ClassificationUpdate:
 
 
 def target_of(sent: ClassificationTarget) -> Target:
-    """What was sent; a malformed id is an unknown one."""
     image, images, dataset = (define.sent(each) for each in (sent.image_id, sent.image_ids, sent.dataset_id))
     return Target(image=image, images=images, dataset=dataset)
 
@@ -96,16 +97,35 @@ class ClassificationMutations:
     async def run_classification(self, info: Info, input: RunClassificationInput) -> ClassificationRunResult:
         """Freezes the images of the target and queues each for the model; answers at once."""
         context = info.context
-        row = await classifications.run(
-            context.services,
-            context.viewer,
+        order = Order(
             target_of(input.target),
             model_name=define.sent(input.model_name),
             model_version=define.sent(input.model_version),
             priority=input.priority,
             only_missing=input.only_missing,
+            idempotency_key=define.sent(input.idempotency_key),
         )
+        row = await classifications.run(context.services, context.viewer, order)
         return Classification.of(row)
+
+    @define.mutation
+    async def cancel_classification(self, info: Info, id: strawberry.ID) -> ClassificationRunResult:
+        """What is queued never starts; what is in flight is discarded when it comes back."""
+        context = info.context
+        return Classification.of(await lifecycle.cancel(context.services, context.viewer, id))
+
+    @define.mutation
+    async def retry_classification(self, info: Info, id: strawberry.ID) -> ClassificationRunResult:
+        """New attempts for the failed and cancelled items of a finished run."""
+        context = info.context
+        return Classification.of(await lifecycle.retry(context.services, context.viewer, id))
+
+    @define.mutation
+    async def delete_classification(self, info: Info, id: strawberry.ID) -> DeleteResult:
+        """A finished run, with its results."""
+        context = info.context
+        run = await lifecycle.delete(context.services, context.viewer, id)
+        return await Deleted.of(context, [run["id"]], run["dataset"])
 
 
 @strawberry.type

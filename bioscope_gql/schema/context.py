@@ -40,7 +40,7 @@ class Context:
     def loader(
         self, name: Hashable, batch: Batch, key: Callable[[Any], Hashable] | None = None
     ) -> DataLoader[Any, Any]:
-        """The loader that goes by `name`, made on first use; it batches and remembers, by `key` of what it loads."""
+        """The loader that goes by `name`, made on first use; it batches, and remembers by `key`."""
         found = self._loaders.get(name)
         if found is None:
             found = self._loaders[name] = DataLoader(batch, cache_key_fn=key)

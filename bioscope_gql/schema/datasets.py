@@ -50,7 +50,5 @@ class DatasetMutations:
     async def update_dataset(self, info: Info, input: UpdateDatasetInput) -> DatasetResult:
         """Changes what was sent and leaves the rest."""
         context = info.context
-        row = await datasets.update(
-            context.services, context.viewer, words.read_id(input.id), changes=define.given(input)
-        )
+        row = await datasets.update(context.services, context.viewer, input.id, changes=define.given(input))
         return Dataset.of(row)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, dataclass_transform
 import strawberry
 from strawberry import UNSET
 
+from bioscope_gql.resolvers import words
 from bioscope_gql.schema.problems import ProblemsAsData
 
 T = TypeVar("T")
@@ -63,7 +64,14 @@ def given(sent_input: Any) -> Mapping[str, Any]:
 
 def wanted(sent_filter: Any) -> Mapping[str, Any]:
     """The fields of a filter that say something: neither left out nor null."""
-    return {} if sent_filter is UNSET or sent_filter is None else _fields(sent_filter, (UNSET, None))
+    fields = {} if sent_filter is UNSET or sent_filter is None else _fields(sent_filter, (UNSET, None))
+    return {name: _comparable(value) for name, value in fields.items()}
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_comparable(each) for each in value]
+    return words.comparable(value) if isinstance(value, str) else value
 
 
 def _fields(value: Any, without: Iterable[Any]) -> Mapping[str, Any]:

@@ -19,18 +19,21 @@ from bioscope_gql.schema.context import Context, Info
 from bioscope_gql.schema.views import row_id
 from bioscope_gql.tables import Table
 
+Key = ForeignKey[Any]
+"""A column that points to another table."""
 
-def target_of(key: ForeignKey) -> type[Table]:
+
+def target_of(key: Key) -> type[Table]:
     table: type[Table] = key._foreign_key_meta.resolved_references
     return table
 
 
-def owner_of(key: ForeignKey) -> type[Table]:
+def owner_of(key: Key) -> type[Table]:
     table: type[Table] = key._meta.table
     return table
 
 
-def belongs_to(key: ForeignKey, show: Callable[[], type[Any]], *, visible: Visibility | None = None) -> Any:
+def belongs_to(key: Key, show: Callable[[], type[Any]], *, visible: Visibility | None = None) -> Any:
     """The one row that a foreign key points to; null when there is none for the viewer.
 
     `show` names the type late, because types refer to each other in circles. `visible` replaces the
@@ -58,7 +61,7 @@ def by_id(context: Context, table: type[Table], visible: Visibility | None = Non
     return context.loader(("by_id", table, rule), load)
 
 
-def has_one(key: ForeignKey, show: Callable[[], type[Any]]) -> Any:
+def has_one(key: Key, show: Callable[[], type[Any]]) -> Any:
     """The one row that points here by a unique foreign key."""
     column, table = key._meta.db_column_name, owner_of(key)
 
@@ -86,9 +89,7 @@ async def _rows_by(
     return [found.get(key) for key in keys]
 
 
-def page_under(
-    context: Context, key: ForeignKey, listing: Listing, asked: Wish, parent: UUID
-) -> Awaitable[Page]:
+def page_under(context: Context, key: Key, listing: Listing, asked: Wish, parent: UUID) -> Awaitable[Page]:
     """A page of the rows that point to `parent`; the pages of all parents by one statement."""
     column = key._meta.db_column_name
 
@@ -100,9 +101,7 @@ def page_under(
     return page
 
 
-def count_under(
-    context: Context, key: ForeignKey, listing: Listing, asked: Wish, parent: UUID
-) -> Awaitable[int]:
+def count_under(context: Context, key: Key, listing: Listing, asked: Wish, parent: UUID) -> Awaitable[int]:
     """How many rows point to `parent`, over all pages."""
     column = key._meta.db_column_name
 
@@ -114,7 +113,7 @@ def count_under(
     return number
 
 
-def aggregate(key: ForeignKey, expression: str, *, default: Any) -> Any:
+def aggregate(key: Key, expression: str, *, default: Any) -> Any:
     """A figure over the rows that point here, e.g. ``count(*)``; `default` where there are none."""
     column, table = key._meta.db_column_name, owner_of(key)
 
@@ -136,7 +135,7 @@ def aggregate(key: ForeignKey, expression: str, *, default: Any) -> Any:
     return strawberry.field(resolver=resolve)
 
 
-def newest_of(key: ForeignKey, show: Callable[[], type[Any]]) -> Any:
+def newest_of(key: Key, show: Callable[[], type[Any]]) -> Any:
     """The newest of the rows that point here; null where there is none."""
     newest = Listing(owner_of(key))
 

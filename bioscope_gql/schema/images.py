@@ -90,7 +90,7 @@ class ImageMutations:
         dataset, outcomes = await images.upload(
             context.services,
             context.viewer,
-            words.read_id(input.dataset_id),
+            input.dataset_id,
             input.files,
             device_id=define.sent(input.device_id),
             metadata=define.sent(input.metadata),

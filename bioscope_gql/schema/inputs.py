@@ -179,10 +179,14 @@ class RunClassificationInput:
     )
     model_version: str | None = strawberry.field(
         default=UNSET,
-        description="Left out: the newest version that a live worker serves, or the newest. Fixed when the run"
-        " is made.",
+        description="Left out: the newest version that a live worker serves, or the newest."
+        " Fixed when the run is made.",
     )
     priority: Priority = Priority.NORMAL
     only_missing: bool = strawberry.field(
         default=False, description="Skip images that already have a result of this model and version."
+    )
+    idempotency_key: str | None = strawberry.field(
+        default=UNSET,
+        description="The same key and input from the same caller start one run, however often they are sent.",
     )

@@ -1,10 +1,9 @@
 """Connections: pages of a list as clients see them. Rows are read when asked for, and only once."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import strawberry
-from piccolo.columns import ForeignKey
 from strawberry import UNSET
 
 from bioscope_gql.resolvers import paging
@@ -12,6 +11,7 @@ from bioscope_gql.resolvers.paging import FIRST, Listing, Page, Wish
 from bioscope_gql.schema import define, edges
 from bioscope_gql.schema.context import Context, Info
 from bioscope_gql.schema.views import row_id
+from bioscope_gql.schema.words import Direction
 
 T = TypeVar("T")
 
@@ -42,21 +42,24 @@ class Connection(Generic[T]):
     count: strawberry.Private[Callable[[], Awaitable[int]]]
     show: strawberry.Private[Any]
 
-    @strawberry.field(description="The rows of this page.")
+    @define.field
     async def nodes(self) -> list[T]:
+        """The rows of this page."""
         page = await self.read()
         return [self.show.of(row) for row in page.rows]
 
-    @strawberry.field(description="The rows of this page with their cursors.")
+    @define.field
     async def edges(self) -> list[Edge[T]]:
+        """The rows of this page with their cursors."""
         page = await self.read()
         return [
             Edge(cursor=cursor, node=self.show.of(row))
             for row, cursor in zip(page.rows, page.cursors, strict=True)
         ]
 
-    @strawberry.field(description="Whether there is more, and where to go on.")
+    @define.field
     async def page_info(self) -> PageInfo:
+        """Whether there is more, and where to go on."""
         page = await self.read()
         first, last = (page.cursors[0], page.cursors[-1]) if page.cursors else (None, None)
         return PageInfo(
@@ -66,8 +69,9 @@ class Connection(Generic[T]):
             end_cursor=last,
         )
 
-    @strawberry.field(description="How many rows the whole list has; counted only when asked for.")
+    @define.field
     async def total_count(self) -> int:
+        """How many rows the whole list has; counted only when asked for."""
         return await self.count()
 
 
@@ -81,25 +85,30 @@ def root_list(
     """A list that starts at the root: what of a table the viewer may see."""
 
     def connect(root: Any, info: Info, asked: Wish) -> Any:  # noqa: ARG001 - one shape with `has_many`
-        context = info.context
-        viewer, db = context.viewer, context.services.db
-
-        async def load_pages(wishes: list[Wish]) -> list[Page]:
-            return [await paging.root_page(db, viewer, listing, one) for one in wishes]
-
-        async def load_counts(wishes: list[Wish]) -> list[int]:
-            return [await paging.count(db, viewer, listing, one) for one in wishes]
-
-        key = (listing.name, asked.first, asked.after, asked.fingerprint)
-        pages = context.loader(("root page", *key), load_pages, key=_fingerprint)
-        counts = context.loader(("root count", *key), load_counts, key=_fingerprint)
-        return Connection(read=lambda: pages.load(asked), count=lambda: counts.load(asked), show=show())
+        return connection_of(info, show(), listing, asked)
 
     return _listed(connect, filter_by, order_by, description)
 
 
+def connection_of(info: Info, show: type[Any], listing: Listing, asked: Wish) -> Any:
+    """A page of what of a table the viewer may see."""
+    context = info.context
+    viewer, db = context.viewer, context.services.db
+
+    async def load_pages(wishes: Sequence[Wish]) -> list[Page]:
+        return [await paging.root_page(db, viewer, listing, one) for one in wishes]
+
+    async def load_counts(wishes: Sequence[Wish]) -> list[int]:
+        return [await paging.count(db, viewer, listing, one) for one in wishes]
+
+    key = (listing.name, asked.first, asked.after, asked.fingerprint)
+    pages = context.loader(("root page", *key), load_pages, key=_fingerprint)
+    counts = context.loader(("root count", *key), load_counts, key=_fingerprint)
+    return Connection(read=lambda: pages.load(asked), count=lambda: counts.load(asked), show=show)
+
+
 def has_many(
-    key: ForeignKey,
+    key: edges.Key,
     show: Show,
     listing: Listing,
     *,
@@ -139,14 +148,14 @@ def _listed(
         order_by: Any = UNSET,
     ) -> Any:
         order = define.sent(order_by)
-        by = (
-            (order.field.value, order.direction.value == "DESC")
-            if order is not None
-            else ("CREATED_AT", True)
+        asked = paging.wish(
+            define.sent(first),
+            define.sent(after),
+            order="CREATED_AT" if order is None else order.field.value,
+            descending=order is None or order.direction is Direction.DESC,
+            wanted=define.wanted(filter),
         )
-        return connect(
-            root, info, paging.wish(define.sent(first), define.sent(after), *by, define.wanted(filter))
-        )
+        return connect(root, info, asked)
 
     annotations: dict[str, Any] = {"info": Info, "first": int | None, "after": str | None}
     chosen: Callable[..., Any] = resolve

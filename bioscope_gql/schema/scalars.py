@@ -5,9 +5,9 @@ from typing import Any, NewType
 
 import orjson
 from graphql import GraphQLError
-from strawberry.schema.types.scalar import ScalarDefinition
-from strawberry.types.scalar import scalar
+from strawberry.types.scalar import ScalarDefinition, scalar
 
+from bioscope_gql.resolvers import words
 from bioscope_gql.storage.uploads import UploadedFile
 
 BigInt = NewType("BigInt", int)
@@ -25,10 +25,9 @@ def _read_time(value: Any) -> datetime:
     if not isinstance(value, str):
         raise GraphQLError("A time is a text such as 2026-11-22T10:00:00Z.")
     try:
-        found = datetime.fromisoformat(value)
+        return words.read_time(value)
     except ValueError:
         raise GraphQLError(f"{value[:40]!r} is no time; write it as 2026-11-22T10:00:00Z.") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _read_whole(value: Any) -> int:

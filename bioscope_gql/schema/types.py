@@ -19,7 +19,7 @@ from bioscope_gql.schema.inputs import (
 )
 from bioscope_gql.schema.paging import Connection, has_many
 from bioscope_gql.schema.scalars import JSON, BigInt
-from bioscope_gql.schema.views import View
+from bioscope_gql.schema.views import View, column
 from bioscope_gql.schema.words import (
     AccessLevel,
     ClassificationStatus,
@@ -54,18 +54,15 @@ class User(View, Actor, table=tables.User):
     """A person's account."""
 
     username: str
+    name: str = column("username", "What to show: the username.")
     role: Role
     status: UserStatus
     created_at: datetime
     updated_at: datetime
 
-    @strawberry.field(description="What to show: the username.")
-    def name(self) -> str:
-        username: str = self.row["username"]
-        return username
-
-    @strawberry.field(description="Only for the user and for admins.")
+    @define.field
     def email(self, info: Info) -> str | None:
+        """Only for the user and for admins."""
         return policy.email_for(info.context.viewer, self.row)
 
 
@@ -132,17 +129,20 @@ class Image(View, Node, table=tables.Image):
         filter_by=ClassificationResultFilter,
     )
 
-    @strawberry.field(description="Null when the file does not say; never guessed.")
+    @define.field
     def pixel_size(self) -> PixelSize | None:
+        """Null when the file does not say; never guessed."""
         x, y = self.row["pixel_size_x"], self.row["pixel_size_y"]
         return None if x is None or y is None else PixelSize(x=x, y=y)
 
-    @strawberry.field(description="A short-lived link that a browser can show.")
+    @define.field
     def thumbnail_url(self, info: Info, size: ThumbnailSize = ThumbnailSize.MEDIUM) -> str | None:
+        """A short-lived link that a browser can show."""
         return images.thumbnail_url(info.context.services, self.row, size, info.context.origin)
 
-    @strawberry.field(description="A short-lived link to the original bytes, served as an attachment.")
+    @define.field
     def download_url(self, info: Info, expires_in: int = 300) -> str | None:
+        """A short-lived link to the original bytes, served as an attachment."""
         seconds, origin = link_seconds(expires_in), info.context.origin
         return images.download_url(info.context.services, self.row, seconds, origin)
 
@@ -175,7 +175,7 @@ class Model(View, Node, table=tables.Model):
 
 
 @define.type
-class Progress:
+class Progress(View, table=tables.Classification):
     """total = queued + running + succeeded + failed + cancelled, always."""
 
     total: int
@@ -184,10 +184,19 @@ class Progress:
     succeeded: int
     failed: int
     cancelled: int
+    eta_seconds: int | None = computed(
+        tables.Classification, classifications.eta_seconds, "Null until there is a rate to judge by."
+    )
+    waiting_for_worker: bool = computed(
+        tables.Classification, classifications.waiting_for_worker, "No live worker serves the model."
+    )
 
-    @strawberry.field(description="How much of it has ended, from 0 to 1.")
+    @define.field
     def fraction(self) -> float:
-        return (self.succeeded + self.failed + self.cancelled) / self.total
+        """How much of it has ended, from 0 to 1."""
+        ended: int = self.row["succeeded"] + self.row["failed"] + self.row["cancelled"]
+        total: int = self.row["total"]
+        return ended / total
 
 
 @define.type
@@ -222,14 +231,14 @@ class Classification(View, Node, table=tables.Classification):
         filter_by=ClassificationResultFilter,
     )
 
-    @strawberry.field(description="Which runs go first.")
+    @define.field
     def priority(self) -> Priority:
+        """Which runs go first."""
         return PRIORITIES[self.row["priority"]]
 
-    @strawberry.field(description="How far it is. The numbers add up in every single answer.")
+    @define.field
     def progress(self) -> Progress:
-        names = ("total", "queued", "running", "succeeded", "failed", "cancelled")
-        return Progress(**{name: self.row[name] for name in names})
+        return Progress.of(self.row)
 
 
 @define.type
@@ -252,8 +261,9 @@ class ClassificationItem(View, Node, table=tables.ClassificationItem):
         tables.ClassificationItem.classification, lambda: Classification
     )
 
-    @strawberry.field(description="This attempt, and those that are left.")
+    @define.field
     def max_attempts(self, info: Info) -> int:
+        """This attempt, and those that are left."""
         attempt: int = self.row["attempt"]
         left: int = info.context.services.settings.limits.tries - self.row["tries"] - 1
         return attempt + max(0, left)
@@ -294,10 +304,12 @@ class ClassificationResult(View, Node, table=tables.ClassificationResult):
         tables.ClassificationResult.classification, lambda: Classification
     )
 
-    @strawberry.field(description="Every class that the model scored, best first.")
+    @define.field
     def scores(self) -> list[Score]:
+        """Every class that the model scored, best first."""
         return [Score(**score) for score in self.json("scores")]
 
-    @strawberry.field(description="Numbers that the model gave.")
+    @define.field
     def measurements(self) -> list[Measurement]:
+        """Numbers that the model gave."""
         return [Measurement(**each) for each in self.json("measurements")]

@@ -55,3 +55,12 @@ def row_id(view: Any) -> UUID:
     """The primary key of the row that a view shows."""
     id: UUID = view.row["id"]
     return id
+
+
+def column(name: str, description: str) -> Any:
+    """A field that shows the column of another name."""
+
+    def resolve(root: Any) -> Any:
+        return root.row[name]
+
+    return strawberry.field(resolver=resolve, description=description)

@@ -4,23 +4,41 @@ from enum import Enum
 
 import strawberry
 
-from bioscope_gql import vocabulary
+from bioscope_gql.vocabulary import (
+    AccessLevel,
+    ClassificationStatus,
+    ItemStatus,
+    Priority,
+    RejectionCode,
+    Role,
+    ThumbnailSize,
+    UserStatus,
+)
 
-Role = strawberry.enum(
-    vocabulary.Role, description="A rung of the ladder; each may do what those before it may."
+__all__ = [
+    "AccessLevel",
+    "ClassificationStatus",
+    "DatasetOrderField",
+    "Direction",
+    "ItemStatus",
+    "ModelOrderField",
+    "Priority",
+    "RejectionCode",
+    "Role",
+    "ThumbnailSize",
+    "UserStatus",
+]
+
+strawberry.enum(Role, description="A rung of the ladder; each may do what those before it may.")
+strawberry.enum(UserStatus, description="Whether an account may sign in.")
+strawberry.enum(
+    AccessLevel, description="What somebody may do in a dataset. Each level includes the ones before it."
 )
-UserStatus = strawberry.enum(vocabulary.UserStatus, description="Whether an account may sign in.")
-AccessLevel = strawberry.enum(
-    vocabulary.AccessLevel,
-    description="What somebody may do in a dataset. Each level includes the ones before it.",
-)
-ThumbnailSize = strawberry.enum(vocabulary.ThumbnailSize, description="The longest side of a thumbnail.")
-RejectionCode = strawberry.enum(vocabulary.RejectionCode, description="Why a file was not stored.")
-ClassificationStatus = strawberry.enum(
-    vocabulary.ClassificationStatus, description="The state of a run, derived from what its items did."
-)
-ItemStatus = strawberry.enum(vocabulary.ItemStatus, description="The state of one image of a run.")
-Priority = strawberry.enum(vocabulary.Priority, description="Which runs go first.")
+strawberry.enum(ThumbnailSize, description="The longest side of a thumbnail.")
+strawberry.enum(RejectionCode, description="Why a file was not stored.")
+strawberry.enum(ClassificationStatus, description="The state of a run, derived from what its items did.")
+strawberry.enum(ItemStatus, description="The state of one image of a run.")
+strawberry.enum(Priority, description="Which runs go first.")
 
 
 @strawberry.enum(description="Upwards or downwards.")

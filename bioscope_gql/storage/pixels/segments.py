@@ -21,8 +21,8 @@ BY_TIFFFILE = {1, 8, 32946, 32773, 34925}
 AS_BYTES = {5, 50000}
 """LZW, Zstandard: libtiff unpacks them, tifffile knows the rest."""
 
-AS_PIXELS = {2, 3, 4, 6, 7, 50001}
-"""Fax, JPEG, WebP: libtiff does everything."""
+AS_PIXELS = {2, 3, 4, 7}
+"""Fax and JPEG: libtiff does everything."""
 
 Decode = Callable[[bytes, int], NDArray[Any]]
 
@@ -55,8 +55,8 @@ class Page:
     @property
     def native(self) -> bool:
         """Whether we decode it segment by segment; else Pillow has to read the page as a whole."""
-        compression, photometric = int(self.tags.compression), int(self.tags.photometric)
-        if self.tags.dtype is None or photometric in (8, 9, 10) or (photometric == 6 and compression != 7):
+        compression = int(self.tags.compression)
+        if self.tags.dtype is None or foreign(self.tags):
             return False
         if compression in AS_PIXELS or int(self.tags.predictor) == 3:
             return True
@@ -172,6 +172,11 @@ class Page:
             part[..., place.sample] = thinned[..., 0]
         else:
             part[...] = thinned[..., : self.samples]
+
+
+def foreign(tags: Any) -> bool:
+    """Whether its colours are what only Pillow turns into red, green and blue: CIELAB, YCbCr but in JPEG."""
+    return int(tags.photometric) in (8, 9, 10) or (int(tags.photometric) == 6 and int(tags.compression) != 7)
 
 
 def wholly(path: Path, pages: Sequence[int], *, keep: int) -> Image.Image:

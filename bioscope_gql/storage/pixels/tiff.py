@@ -15,7 +15,7 @@ from bioscope_gql.storage.pixels import contrast, directories, ome, tifftags
 from bioscope_gql.storage.pixels.bounds import MAX_SAMPLES, Bounds, corrupt, unsupported
 from bioscope_gql.storage.pixels.found import Found
 from bioscope_gql.storage.pixels.plain import LARGEST, displayed, upright
-from bioscope_gql.storage.pixels.segments import Page, wholly
+from bioscope_gql.storage.pixels.segments import Page, foreign, wholly
 
 PALETTE, SEPARATED, WHITE_IS_ZERO = 3, 5, 0
 YCBCR = 6
@@ -100,7 +100,7 @@ class Stack:
 
     def _shown(self) -> Image.Image:
         """Decode everything, and make one small picture of it."""
-        if not self._contiguous and not Page(self._keyframe, self._file, self._size, self._bounds).native:
+        if foreign(self._keyframe) or not (self._contiguous or self._by_parts()):
             return self._shown_by_pillow()
         wanted, small = self._chosen(), self._smaller()
         kept = dict(self._planes(set() if small else set(wanted)))
@@ -111,6 +111,9 @@ class Stack:
         if not planes:
             raise corrupt("it lacks the planes that it promises")
         return self._coloured(planes)
+
+    def _by_parts(self) -> bool:
+        return Page(self._keyframe, self._file, self._size, self._bounds).native
 
     @property
     def _keyframe(self) -> Any:

@@ -1,0 +1,243 @@
+"""`bioscope dev` and the commands that reach what it runs, as real processes."""
+
+import asyncio
+import re
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psutil
+import pytest
+
+from bioscope_gql.embedded.stack import read_stack
+from tests.lab import a_picture
+from tests.processes import LIMIT_SECONDS, Server, a_folder, all_gone, bioscope, dev, started
+from tests.test_cli import environment
+
+pytestmark = pytest.mark.timeout(180)
+
+PASSWORD = "an uncommon pass phrase"
+ME = "{ me { username role } }"
+MODELS = "{ models { nodes { name liveWorkers } } }"
+A_DATASET = 'mutation { createDataset(input: {name: "smears"}) { ... on Dataset { id } } }'
+DATASETS = "{ datasets(first: 10) { nodes { name } } }"
+PARTS = {"database": "ok", "kafka": "ok", "store": "ok", "dispatch": "ok", "results": "ok"}
+
+
+def models(*, live: int) -> Any:
+    return {"nodes": [{"name": "blood-smear", "liveWorkers": live}]}
+
+
+@asynccontextmanager
+async def connected(folder: Path) -> AsyncIterator[asyncpg.Connection]:
+    """The database of the stack that runs on `folder/data`."""
+    connection = await asyncpg.connect(read_stack(folder / "data").dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with a_folder() as made:
+        yield made
+
+
+@pytest.fixture
+async def server(folder: Path) -> AsyncIterator[Server]:
+    async with dev(folder) as started:
+        yield started
+
+
+async def test_dev_serves_everything_and_says_that_it_is_for_development(
+    server: Server, folder: Path
+) -> None:
+    assert await server.ask("{ __typename }") == "Query"
+    assert await server.until_health("ok") == PARTS
+    assert (await server.get("/health/ready")).status_code == 200
+    assert "This is the embedded development stack" in server.log.read_text()
+    assert '"development": true' in (folder / "data" / "stack.json").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_dev_in_good_order_and_nothing_of_it_is_left(
+    server: Server, folder: Path, number: signal.Signals
+) -> None:
+    await server.until_health("ok")
+    assert {"postgres", "sh"} <= {each.name() for each in server.family}
+
+    assert await server.stop(number) == 0
+
+    assert sorted(path.name for path in (folder / "data").iterdir()) == [
+        "files", "keys", "lock", "logs", "postgres", "uploads",
+    ]  # fmt: skip
+    assert " ended by itself" not in server.log.read_text()
+    assert '"level": "error"' not in server.log.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_while_dev_starts_leaves_nothing_either(folder: Path, number: signal.Signals) -> None:
+    async with started(folder, "dev", "--data-dir", "data") as server:
+        while not (folder / "data" / "logs" / "initdb.log").exists():
+            await asyncio.sleep(0.01)
+
+        assert await server.stop(number) == 1
+
+    assert len(server.log.read_text().splitlines()) == 1
+    assert "before it was done" in server.log.read_text()
+    async with dev(folder) as server:
+        assert await server.ask("{ __typename }") == "Query"
+
+
+async def test_what_a_killed_dev_leaves_behind_ends_and_the_next_start_has_the_data(folder: Path) -> None:
+    async with dev(folder) as server:
+        token = await server.register()
+        await server.ask(A_DATASET, token)
+        family = server.family
+        server.send_signal(signal.SIGKILL)
+        assert await server.ended() == -signal.SIGKILL
+
+        assert await all_gone(family)
+
+    async with dev(folder) as server:
+        assert await server.until_health("ok") == PARTS
+        assert await server.ask(DATASETS, token) == {"nodes": [{"name": "smears"}]}
+
+
+async def test_a_second_dev_on_the_same_directory_says_so_and_harms_nothing(
+    server: Server, folder: Path
+) -> None:
+    pid = server.family[0].pid
+
+    done = await bioscope(folder, "dev", "--port", "0", "--data-dir", "data")
+
+    assert done.code == 78
+    assert done.said == [
+        f"A BioScope stack is already running on the data directory {folder / 'data'} (process {pid}): "
+        "stop it first, or give this one a directory of its own with --data-dir."
+    ]
+    assert await server.until_health("ok") == PARTS
+
+
+async def test_a_part_that_dies_ends_dev_with_a_sentence(server: Server, folder: Path) -> None:
+    family = server.family
+
+    server.member("broker.py").kill()
+
+    assert await server.ended() == 1
+    assert await all_gone(family)
+    assert (
+        f"The embedded Kafka stand-in ended by itself: look into {folder / 'data' / 'logs'} and start again."
+        in server.log.read_text().splitlines()
+    )
+
+
+async def test_a_port_that_is_taken_is_refused_with_a_sentence(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = await bioscope(folder, "dev", "--port", str(port), "--data-dir", "data")
+
+    assert done.code == 78
+    assert done.said == [
+        f"The address 127.0.0.1, port {port} can't be listened on (Address already in use): "
+        "choose another --port."
+    ]
+    assert psutil.Process().children(recursive=True) == []
+
+
+async def test_the_first_administrator_is_made_in_a_running_stack(server: Server, folder: Path) -> None:
+    arguments = ("--email", "ada@lab.example", "--username", "ada", "--password-stdin", "--data-dir", "data")
+
+    done = await bioscope(folder, "create-admin", *arguments, stdin=f"{PASSWORD}\n")
+    again = await bioscope(folder, "create-admin", *arguments, stdin=f"{PASSWORD}\n")
+
+    assert (done.code, done.out, done.said) == (0, "Made the administrator ada.\n", [])
+    assert (again.code, again.out) == (1, "")
+    assert len(again.said) == 1
+    token = await server.sign_in("ada", PASSWORD)
+    assert await server.ask(ME, token) == {"username": "ada", "role": "ADMIN"}
+
+
+async def test_an_administrator_with_a_weak_password_is_not_made(server: Server, folder: Path) -> None:
+    arguments = ("--email", "ada@lab.example", "--username", "ada", "--password-stdin", "--data-dir", "data")
+
+    done = await bioscope(folder, "create-admin", *arguments, stdin="short\n")
+
+    assert (done.code, done.out) == (1, "")
+    assert done.said == ["The password must have at least 8 characters. Choose a longer one."]
+    async with connected(folder) as database:
+        assert await database.fetchval("select count(*) from users") == 0
+
+
+async def test_migrate_and_check_reach_a_running_stack(server: Server, folder: Path) -> None:
+    await server.until_health("ok")
+
+    up_to_date = await bioscope(folder, "migrate", "--check", "--data-dir", "data")
+    checked = await bioscope(folder, "check", "--data-dir", "data")
+
+    assert (up_to_date.code, up_to_date.out) == (0, "The database is up to date.\n")
+    assert checked.code == 0, checked
+    words = [line.split()[:2] for line in checked.out.splitlines()]
+    assert words == [[name, "ok"] for name in ("database", "kafka", "store", "keys")]
+
+
+@pytest.mark.parametrize(
+    "command", [("migrate",), ("check",), ("worker",), ("create-admin", "--email", "a@b.example", "--username", "a")]
+)  # fmt: skip
+async def test_commands_say_where_no_stack_runs(folder: Path, command: tuple[str, ...]) -> None:
+    done = await bioscope(folder, *command, "--data-dir", "data")
+
+    assert (done.code, done.out) == (78, "")
+    assert done.said == [
+        f"No BioScope stack is running on the data directory {folder / 'data'}: "
+        f"start one with `bioscope dev --data-dir {folder / 'data'}`."
+    ]
+
+
+async def test_the_reference_worker_of_dev_is_live_and_a_further_one_joins_and_leaves(
+    server: Server, folder: Path
+) -> None:
+    token = await server.register()
+    await server.until(MODELS, models(live=1), token)
+
+    with (folder / "worker.log").open("wb") as log:
+        worker = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bioscope_gql", "worker", "--data-dir", "data",
+            cwd=folder, env=environment(), stderr=log,
+        )  # fmt: skip
+    try:
+        await server.until(MODELS, models(live=2), token)
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(LIMIT_SECONDS):
+            code = await worker.wait()
+
+    assert code == 0, (folder / "worker.log").read_text()
+    await server.until(MODELS, models(live=1), token)
+
+
+async def test_no_secret_is_ever_written_to_the_log(server: Server, folder: Path) -> None:
+    token = await server.register("clara", PASSWORD)
+    token = await server.sign_in("clara", PASSWORD)
+    dataset = (await server.ask(A_DATASET, token))["id"]
+    image = (await server.upload(dataset, a_picture(), token))["image"]["id"]
+    links = await server.ask(
+        "query ($id: ID!) { image(id: $id) { downloadUrl thumbnailUrl } }", token, id=image
+    )
+    for link in links.values():
+        assert (await server.get(link.removeprefix(server.url))).status_code == 200
+    assert (await server.get(f"/graphql?query={{me{{id}}}}&access_token={token}")).status_code != 500
+    assert await server.stop() == 0
+
+    logs = [server.log, *(folder / "data" / "logs").iterdir()]
+    said = "".join(path.read_text() for path in logs)
+    signatures = [value for link in links.values() for value in re.findall(r"=([\w.~-]{16,})", link)]
+    assert signatures
+    assert '"path": "/graphql"' in said
+    assert [secret for secret in (PASSWORD, token, *signatures) if secret in said] == []
