@@ -63,11 +63,12 @@ class Replica:
         self.stopping = False
         self.broker = Broker(services.settings.kafka, development=development)
         signals = Signals(services, self.broker)
-        readings = [Results(services).reading(), Announcements(services).reading(), signals.reading()]
+        self.results = Results(services)
+        readings = [self.results.reading(), Announcements(services).reading(), signals.reading()]
         self._duties = [
             Duty("results", lambda: self.broker.run(readings)),
             Duty("dispatch", Dispatch(services, self.broker).run),
-            Duty("sweeper", Sweeper(services, self.broker).run),
+            Duty("sweeper", Sweeper(services, self.broker, self.results).run),
             Duty("signals", signals.run),
             Duty("watchdog", signals.watchdog),
             Duty("janitor", self._clean),

@@ -246,7 +246,7 @@ class Limits(Section):
     """Ids that one mutation takes."""
     images_per_run: Count = 10_000
     """Ids of pictures that one run takes."""
-    lease_seconds: Annotated[int, Field(ge=5, le=86_400)] = 60
+    lease_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
     """How long a worker may be silent about a picture before somebody else gets it."""
     tries: Annotated[int, Field(ge=1, le=100)] = 3
     """How often a picture is tried before it counts as stalled."""

@@ -22,7 +22,7 @@ from bioscope_gql import tables
 from bioscope_gql.auth import keys
 from bioscope_gql.auth.passwords import Passwords
 from bioscope_gql.commands.serving import listen, served, url_of
-from bioscope_gql.db import Database
+from bioscope_gql.db import Database, Row
 from bioscope_gql.replica import Replica
 from bioscope_gql.resolvers import accounts
 from bioscope_gql.services import Services
@@ -250,12 +250,12 @@ class Lab:
     people: int = 0
 
     @property
-    def nobody(self) -> Person:
-        return Person(self)
-
-    @property
     def db(self) -> Database:
         return self.services.db
+
+    @property
+    def nobody(self) -> Person:
+        return Person(self)
 
     async def a_user(self) -> Person:
         return await self._person(Role.USER)
@@ -349,6 +349,20 @@ class Lab:
             self, {**MODEL, "labels": ["dark", "bright"], "contentTypes": [], **model}
         ) as w:
             yield w
+
+    @asynccontextmanager
+    async def sweeping_paused(self) -> AsyncIterator[None]:
+        """The sweeper waits as long as the results are behind."""
+        self.replica.results.backlog.begins()
+        yield
+        self.replica.results.backlog.is_small = True
+
+    async def dispatched(self, count: int) -> list[Row]:
+        """The items in flight, once there are so many."""
+        await self.until(
+            "select count(*) >= $1 from classification_items where lease_until is not null", count
+        )
+        return await self.db.rows("select * from classification_items where lease_until is not null")
 
     async def until(self, sql: str, *args: Any) -> None:
         """Wait until a statement gives something true. The database has no bell to wait for."""

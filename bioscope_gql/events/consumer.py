@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import asyncpg
@@ -16,22 +16,46 @@ MOST_RECORDS = 500
 MOST_WAIT_SECONDS = 2.0
 
 Records: TypeAlias = Sequence["ConsumerRecord[bytes, bytes]"]
+Batches: TypeAlias = Mapping[TopicPartition, Sequence["ConsumerRecord[bytes, bytes]"]]
 Apply = Callable[[Records], Awaitable[None]]
 """Takes a batch; raises what the database raises while it is away, and then it is given the same again."""
 
 logger = structlog.get_logger()
 
 
-async def consume(consumer: "AIOKafkaConsumer", apply: Apply, *, acknowledge: bool = True) -> None:
+class Backlog:
+    """How far a reader is behind. While it `is_small`, what was answered in time was taken down in time."""
+
+    def __init__(self) -> None:
+        self.is_small = False
+        self._behind: dict[TopicPartition, int] = {}
+
+    def begins(self) -> None:
+        """A batch is about to be dealt with; with the database away that may take a while."""
+        self.is_small = False
+
+    def ends(self, consumer: "AIOKafkaConsumer", batches: Batches) -> None:
+        """Everything up to the end of these batches was dealt with; no batches: there was nothing more."""
+        assigned = consumer.assignment()
+        if not batches:
+            self._behind.clear()
+        for partition, records in batches.items():
+            if partition in assigned:
+                end = consumer.highwater(partition) or 0
+                self._behind[partition] = end - records[-1].offset - 1
+        self.is_small = sum(self._behind.get(each, 0) for each in assigned) <= MOST_RECORDS
+
+
+async def consume(consumer: "AIOKafkaConsumer", apply: Apply, backlog: Backlog | None = None) -> None:
     """Read until cancelled. What was not acknowledged comes again, here or in another replica."""
+    backlog = backlog or Backlog()
     while True:
         batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=MOST_RECORDS)
-        records = [record for batch in batches.values() for record in batch]
-        if not records:
-            continue
-        await _insist(consumer, apply, records)
-        if acknowledge:
+        if batches:
+            backlog.begins()
+            await _insist(consumer, apply, [record for batch in batches.values() for record in batch])
             await consumer.commit()
+        backlog.ends(consumer, batches)
 
 
 async def _insist(consumer: "AIOKafkaConsumer", apply: Apply, records: Records) -> None:

@@ -10,7 +10,7 @@ import structlog
 from bioscope_gql.db import is_away
 from bioscope_gql.events import consumer
 from bioscope_gql.events.broker import Link, Reading
-from bioscope_gql.events.consumer import Records
+from bioscope_gql.events.consumer import Backlog, Records
 from bioscope_gql.events.deadletters import DeadLetters
 from bioscope_gql.events.messages import Unreadable, parse_result
 from bioscope_gql.resolvers import results
@@ -33,6 +33,7 @@ class Results:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self.backlog = Backlog()
 
     def reading(self) -> Reading:
         kafka = self._services.settings.kafka
@@ -42,10 +43,12 @@ class Results:
             letters = DeadLetters(self._services, link)
 
             async def loop() -> None:
+                self.backlog = Backlog()
+
                 async def apply(records: Records) -> None:
                     await self._apply(records, letters)
 
-                await consumer.consume(subscription.consumer, apply)
+                await consumer.consume(subscription.consumer, apply, self.backlog)
 
             return loop()
 

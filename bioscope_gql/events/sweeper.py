@@ -7,6 +7,7 @@ import structlog
 
 from bioscope_gql.db import is_away
 from bioscope_gql.events.broker import Broker
+from bioscope_gql.events.results import Results
 from bioscope_gql.resolvers import items
 from bioscope_gql.services import Services
 
@@ -20,15 +21,15 @@ logger = structlog.get_logger()
 class Sweeper:
     """Any number of replicas may do this at once. The leases' clock rests while answers can't come in."""
 
-    def __init__(self, services: Services, broker: Broker) -> None:
-        self._services, self._broker = services, broker
+    def __init__(self, services: Services, broker: Broker, results: Results) -> None:
+        self._services, self._broker, self._results = services, broker, results
         self._swept_at: float | None = None
 
     async def run(self) -> None:
         """Sweep until cancelled."""
         while True:
             await asyncio.sleep(EVERY_SECONDS)
-            if self._broker.link is None:
+            if self._broker.link is None or not self._results.backlog.is_small:
                 continue
             try:
                 await self._sweep()
