@@ -29,6 +29,7 @@ from bioscope_gql.services import Services
 from bioscope_gql.settings import App, Kafka, KafkaTopics, Limits, Settings
 from bioscope_gql.storage.blobs import image_key
 from bioscope_gql.vocabulary import Role, uuid7
+from tests.lab_documents import RUN, UPLOAD, WATCH
 from tests.lab_worker import MODEL, TestWorker
 
 Json = dict[str, Any]
@@ -178,48 +179,6 @@ class Person:
             await socket.send(json.dumps({"type": "connection_init", "payload": payload}))
             assert json.loads(await socket.recv())["type"] == "connection_ack"
             yield socket
-
-
-UPLOAD = """
-mutation ($dataset: ID!, $files: [Upload!]!, $metadata: JSON) {
-  uploadImages(input: {datasetId: $dataset, files: $files, metadata: $metadata}) {
-    __typename
-    ... on UploadReport { files {
-      __typename filename
-      ... on UploadedImage { image { id filename contentType width height sha256 } }
-      ... on DuplicateImage { image { id } }
-      ... on RejectedFile { code message }
-    } dataset { id imageCount } }
-    ... on Problem { code message }
-    ... on InvalidInput { fields { code path } }
-    ... on NotFound { ids }
-  }
-}
-"""
-RUN = """
-mutation ($input: RunClassificationInput!) {
-  runClassification(input: $input) {
-    __typename
-    ... on Classification {
-      id status modelName modelVersion skippedCount image { id } dataset { id }
-      progress { total queued running succeeded failed cancelled fraction }
-    }
-    ... on Problem { code message }
-    ... on NotFound { ids }
-    ... on InvalidInput { fields { code path } }
-    ... on NothingToDo { skippedCount }
-  }
-}
-"""
-WATCH = """
-subscription ($id: ID!, $after: String) {
-  classificationUpdated(id: $id, after: $after) {
-    cursor
-    classification { status progress { total queued running succeeded failed cancelled fraction } error }
-    items { id status attempt errorCode errorMessage workerName image { id } result { label confidence } }
-  }
-}
-"""
 
 
 def unwrapped(response: httpx.Response) -> Any:
@@ -382,6 +341,14 @@ class Lab:
             found[table._meta.tablename] = [row[0] for row in rows]
         found["files"] = [blob.key async for blob in self.services.store.list("")]
         return found
+
+
+@asynccontextmanager
+async def services_of(place: Place) -> AsyncIterator[Services]:
+    """What resolvers work with, and no server around it."""
+    keys.generate(place.folder / "keys")
+    async with services_module.opened(place.settings().at("http://127.0.0.1")) as opened:
+        yield replace(opened, passwords=Passwords(CHEAP, at_once=4))
 
 
 @asynccontextmanager

@@ -19,7 +19,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from bioscope_gql.embedded.stack import read_stack
-from tests.lab import RUN, UPLOAD, WATCH, Json, a_picture, unwrapped
+from tests.lab import Json, a_picture, unwrapped
+from tests.lab_documents import RUN, UPLOAD, WATCH
 
 ROUNDS = int(os.environ.get("BIOSCOPE_TEST_KILLS", "2"))
 PICTURES = 200
