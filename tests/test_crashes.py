@@ -92,15 +92,14 @@ async def a_run(client: httpx.AsyncClient) -> str:
             )
         )
         assert {each["__typename"] for each in report["files"]} == {"UploadedImage"}
-    for _ in range(200):
+    run: Json = {}
+    while run.get("__typename") != "Classification":
+        await asyncio.sleep(0.1)  # the worker may not have announced its model yet
         run = unwrapped(
             await client.post(
                 "/graphql", json={"query": RUN, "variables": {"input": {"target": {"datasetId": dataset}}}}
             )
         )
-        if run["__typename"] == "Classification":
-            break
-        await asyncio.sleep(0.1)  # the worker has not announced its model yet
     id: str = run["id"]
     return id
 

@@ -64,6 +64,7 @@ class History:
     viewer: Viewer
     run: UUID
     model: UUID
+    pictures: int
     jobs: list[tuple[UUID, int]] = field(default_factory=list)
     attempts: dict[UUID, int] = field(default_factory=dict)
     version: int = 0
@@ -86,7 +87,11 @@ class History:
                 with contextlib.suppress(Conflict, NothingToDo):
                     await act(self.services, self.viewer, self.run)
             case _ if job is not None:
-                await results.record(self.services, self._answers(what, *job))
+                await self.answered(what, *job)
+
+    async def answered(self, what: str, item: UUID, attempt: int) -> None:
+        """A worker says something of an attempt."""
+        await results.record(self.services, self._answers(what, item, attempt))
 
     def _answers(self, what: str, item: UUID, attempt: int) -> list[Any]:
         ok = Ok.model_validate({
@@ -111,7 +116,7 @@ class History:
         counted = {name: books[name] for name in ("queued", "running", "succeeded", "failed", "cancelled")}
         by_status = {name.lower(): n for name, n in json.loads(books["by_status"]).items()}
         assert {name: n for name, n in counted.items() if n} == by_status
-        assert sum(counted.values()) == books["total"] == books["items"] == PICTURES
+        assert sum(counted.values()) == books["total"] == books["items"] == self.pictures
         assert (open_items == 0) == (books["finished_at"] is not None)
         assert (open_items == 0) == (books["status"] not in ("PENDING", "RUNNING"))
         assert books["results"] == books["succeeded"]
@@ -136,7 +141,8 @@ class History:
                 assert (row["id"], row["attempt"]) in self.jobs
 
 
-async def begun(services: Services) -> History:
+async def begun(services: Services, pictures: int = PICTURES) -> History:
+    """A run over so many pictures, the only one in its database."""
     name = uuid7().hex
     user = await accounts.create(
         services, email=f"{name}@x.example", username=name, password="long enough", role=Role.ANALYST
@@ -152,10 +158,10 @@ async def begun(services: Services) -> History:
         "insert into images (id, filename, content_type, file_size, sha256, storage_path, width, height,"
         " bit_depth, channels, frames, dataset) select uuidv7(), 'a', 'image/png', 1,"
         " lpad(to_hex(n), 64, '0'), 'x', 1, 1, 8, 1, 1, $1 from generate_series(1, $2::int) n",
-        dataset["id"], PICTURES,
+        dataset["id"], pictures,
     )  # fmt: skip
     run = await classifications.run(services, viewer, Order(Target(dataset=dataset["id"]), "m"))
-    return History(services, viewer, run["id"], model)
+    return History(services, viewer, run["id"], model, pictures)
 
 
 @pytest.mark.timeout(60 + HISTORIES)
