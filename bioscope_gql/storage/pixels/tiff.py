@@ -163,10 +163,10 @@ class Stack:
     def _smaller(self) -> Any:
         """The smallest level of a pyramid that still makes the largest thumbnail; None without a pyramid."""
         fitting = [
-            level
-            for level in self._series.levels[1:]
-            if len(level.pages) == self.frames
-            and max(level.shape[level.axes.index(axis)] for axis in "YX") >= LARGEST
+            step
+            for step in self._series.levels[1:]
+            if len(step.pages) == self.frames
+            and max(step.shape[step.axes.index(axis)] for axis in "YX") >= LARGEST
         ]
         return fitting[-1] if fitting else None
 
