@@ -316,7 +316,8 @@ class Settings(BaseSettings):
             raise ConfigurationError(problems)
         if settings.auth.registration is None:
             registration = "open" if command in ("demo", "dev") else "closed"
-            settings = settings._with(auth=settings.auth.model_copy(update={"registration": registration}))
+            auth = settings.auth.model_copy(update={"registration": registration})
+            return settings.model_copy(update={"auth": auth})
         return settings
 
     def require(self, *needs: setting_rules.Need) -> None:
@@ -329,7 +330,7 @@ class Settings(BaseSettings):
             raise ConfigurationError(problems)
 
     def embedded(self, *, dsn: str, bootstrap_servers: str | Sequence[str], data_dir: Path) -> Self:
-        """These settings for the embedded stack: its database and Kafka (with all topics), the disk store, its keys.
+        """These settings for the embedded stack: its database, Kafka with all topics, disk store, keys.
 
         The keys' file need not exist yet: `auth.keys.generate` makes it.
         """

@@ -62,7 +62,8 @@ def a_tiled_tiff(image: Image.Image, compression: str) -> bytes:
     ]
     samples = len(image.getbands())
     tags = {
-        256: [columns * TILE], 257: [rows * TILE], 258: [8] * samples, 259: [7 if compression == "jpeg" else 5],
+        256: [columns * TILE], 257: [rows * TILE], 258: [8] * samples,
+        259: [7 if compression == "jpeg" else 5],
         262: [2 if samples == 3 else 1], 277: [samples], 322: [TILE], 323: [TILE],
         324: [8 + sum(map(len, tiles[:number])) for number in range(len(tiles))],
         325: [len(tile) for tile in tiles],

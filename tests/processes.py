@@ -15,13 +15,16 @@ from typing import Any
 import httpx
 import psutil
 
-from tests.lab import UPLOAD, unwrapped
+from tests.lab import PASSWORD, unwrapped
+from tests.lab_documents import UPLOAD
 from tests.test_cli import environment
 
 LIMIT_SECONDS = 40
 SIGN_IN = """
 mutation ($login: String!, $password: String!) {
-  login(input: {login: $login, password: $password}) { ... on AuthTokens { accessToken } ... on Problem { code } }
+  login(input: {login: $login, password: $password}) {
+    ... on AuthTokens { accessToken } ... on Problem { code }
+  }
 }
 """
 REGISTER = """
@@ -35,8 +38,9 @@ mutation ($email: String!, $username: String!, $password: String!) {
 
 @contextmanager
 def a_folder() -> Iterator[Path]:
-    """Not pytest's own: that lies behind a private directory, which matters when root runs this."""
+    """One that PostgreSQL's account can pass through when root runs this; not so pytest's own."""
     directory = Path(tempfile.mkdtemp(prefix="bioscope-test-", dir="/tmp"))
+    directory.chmod(0o711)
     try:
         yield directory
     finally:
@@ -156,7 +160,7 @@ class Server:
                 await asyncio.sleep(0.05)
         return {name: part["status"] for name, part in answer["parts"].items()}
 
-    async def register(self, username: str = "clara", password: str = "correct horse battery") -> str:
+    async def register(self, username: str = "clara", password: str = PASSWORD) -> str:
         """An access token of a new account."""
         made = await self.ask(REGISTER, email=f"{username}@lab.example", username=username, password=password)
         token: str = made["accessToken"]

@@ -74,9 +74,8 @@ async def test_a_signal_ends_dev_in_good_order_and_nothing_of_it_is_left(
 
     assert await server.stop(number) == 0
 
-    assert sorted(path.name for path in (folder / "data").iterdir()) == [
-        "files", "keys", "lock", "logs", "postgres", "uploads",
-    ]  # fmt: skip
+    left = {path.name for path in (folder / "data").iterdir()}
+    assert left == {"files", "keys", "lock", "logs", "postgres"}
     assert " ended by itself" not in server.log.read_text()
     assert '"level": "error"' not in server.log.read_text()
 
@@ -164,7 +163,8 @@ async def test_the_first_administrator_is_made_in_a_running_stack(server: Server
     assert await server.ask(ME, token) == {"username": "ada", "role": "ADMIN"}
 
 
-async def test_an_administrator_with_a_weak_password_is_not_made(server: Server, folder: Path) -> None:
+@pytest.mark.usefixtures("server")
+async def test_an_administrator_with_a_weak_password_is_not_made(folder: Path) -> None:
     arguments = ("--email", "ada@lab.example", "--username", "ada", "--password-stdin", "--data-dir", "data")
 
     done = await bioscope(folder, "create-admin", *arguments, stdin="short\n")
@@ -187,11 +187,9 @@ async def test_migrate_and_check_reach_a_running_stack(server: Server, folder: P
     assert words == [[name, "ok"] for name in ("database", "kafka", "store", "keys")]
 
 
-@pytest.mark.parametrize(
-    "command", [("migrate",), ("check",), ("worker",), ("create-admin", "--email", "a@b.example", "--username", "a")]
-)  # fmt: skip
-async def test_commands_say_where_no_stack_runs(folder: Path, command: tuple[str, ...]) -> None:
-    done = await bioscope(folder, *command, "--data-dir", "data")
+@pytest.mark.parametrize("command", ["migrate", "check", "worker", "create-admin --email a@b.c --username a"])
+async def test_commands_say_where_no_stack_runs(folder: Path, command: str) -> None:
+    done = await bioscope(folder, *command.split(), "--data-dir", "data")
 
     assert (done.code, done.out) == (78, "")
     assert done.said == [

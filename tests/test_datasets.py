@@ -168,7 +168,8 @@ async def test_a_search_finds_parts_of_name_and_description_without_case_and_acc
     found = {
         text: await names(uma, search=text)
         for text in (
-            "probka", "PRÓBKA", "ERYTHRO", "straße", "krwi ery", "unicode", "ro", "pr", "ÜN", "0% o", "%", "50%",
+            "probka", "PRÓBKA", "ERYTHRO", "straße", "krwi ery", "unicode", "ro", "pr", "ÜN", "0% o",
+            "%", "50%",
             "a_b", "abb", "_", "c\\d", "\\", "nothing", "pro\0", "\0",
         )
     }  # fmt: skip

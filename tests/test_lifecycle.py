@@ -9,7 +9,9 @@ from tests.test_runs import START, a_dataset_with
 
 PROBLEM = "... on Problem { code message } ... on NotFound { ids }"
 SUCCESS = {
-    "cancel": "... on Classification { id status progress { " + " ".join([*START, "total", "fraction"]) + " } }",
+    "cancel": "... on Classification { id status progress { "
+    + " ".join([*START, "total", "fraction"])
+    + " } }",
     "delete": "... on Deleted { ids dataset { id } }",
 }
 SUCCESS["retry"] = SUCCESS["cancel"]

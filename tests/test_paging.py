@@ -31,7 +31,6 @@ query ($first: Int, $after: String) {
   } } }
 }
 """
-OPEN = "first: $first, after: $after"
 
 
 async def page(person: Person, query: str = IMAGES, **variables: Any) -> Any:
@@ -42,6 +41,22 @@ def ids(page: Any) -> list[str]:
     return [node["id"] for node in page["nodes"]]
 
 
+def newest_first(made_together: list[str]) -> list[str]:
+    """Of one time, so their ids decide."""
+    return sorted(made_together, reverse=True)
+
+
+async def walked(person: Person, query: str, **variables: Any) -> list[Any]:
+    """The rows of all pages."""
+    found: list[Any] = []
+    info = {"hasNextPage": True, "endCursor": None}
+    while info["hasNextPage"]:
+        got = await page(person, query, after=info["endCursor"], **variables)
+        found += got["nodes"]
+        info = got["pageInfo"]
+    return found
+
+
 async def codes(person: Person, query: str, **variables: Any) -> list[str]:
     with pytest.raises(Refused) as refused:
         await person.ask(query, **variables)
@@ -50,7 +65,7 @@ async def codes(person: Person, query: str, **variables: Any) -> list[str]:
 
 async def test_a_page_says_exactly_where_it_stands(lab: Lab) -> None:
     ada = await lab.a_user()
-    made = (await ada.images(await ada.a_dataset(), 5))[::-1]
+    made = newest_first(await ada.images(await ada.a_dataset(), 5))
     first = await page(ada, first=2)
     second = await page(ada, first=2, after=first["pageInfo"]["endCursor"])
     third = await page(ada, first=2, after=second["pageInfo"]["endCursor"])
@@ -86,7 +101,7 @@ async def test_a_page_that_just_holds_all_has_no_next_and_an_empty_list_has_no_c
 async def test_rows_that_stay_come_once_while_others_come_and_go(lab: Lab) -> None:
     ada = await lab.a_user()
     dataset = await ada.a_dataset()
-    made = await ada.images(dataset, 23)
+    made = newest_first(await ada.images(dataset, 23))
     seen: list[str] = []
     removed: set[str] = set()
     added: list[str] = []
@@ -99,12 +114,12 @@ async def test_rows_that_stay_come_once_while_others_come_and_go(lab: Lab) -> No
         after = got["pageInfo"]["endCursor"]
         # The row behind the cursor itself goes, one before it, one after it; and new ones come in front.
         rest = [id for id in made if id not in seen and id not in removed]
-        gone = {seen[-1], seen[0], *rest[:1]}
+        gone = {seen[-1], seen[0], *rest[-1:]}
         await lab.db.execute("delete from images where id = any($1::uuid[])", list(gone))
         removed |= gone
         added += await ada.images(dataset, 2)
 
-    stayed = [id for id in made[::-1] if id not in removed]
+    stayed = [id for id in made if id not in removed]
     assert len(stayed) > 5
     assert len(seen) == len(set(seen))
     assert [id for id in seen if id in stayed] == stayed
@@ -122,12 +137,7 @@ async def test_rows_of_one_time_or_one_name_come_once_in_both_directions(lab: La
     for field in ("CREATED_AT", "NAME"):
         for direction in ("ASC", "DESC"):
             order = {"field": field, "direction": direction}
-            found: list[Any] = []
-            after = None
-            while after is None or got["pageInfo"]["hasNextPage"]:  # noqa: F821
-                got = await page(ada, query, first=3, after=after, order=order)
-                found += got["nodes"]
-                after = got["pageInfo"]["endCursor"]
+            found = await walked(ada, query, first=3, order=order)
             key = (lambda id: id) if field == "CREATED_AT" else (lambda id: (made.index(id) % 2, id))
             expected = sorted(made, key=key, reverse=direction == "DESC")
             assert [node["id"] for node in found] == expected
@@ -151,7 +161,7 @@ async def test_a_cursor_is_bound_to_its_list_its_order_and_its_filter(lab: Lab) 
     assert await codes(ada, DATASETS, after=of_datasets, order={"direction": "ASC"}) == bad
     assert await codes(ada, DATASETS, after=of_datasets, order={"field": "NAME"}) == bad
     assert await codes(ada, DATASETS, after=of_datasets, filter={"search": "smears"}) == bad
-    assert await codes(ada, UNDER, after=of_datasets) == bad * 2
+    assert set(await codes(ada, UNDER, after=of_datasets)) == set(bad)
     # What says the same is the same.
     order = {"field": "CREATED_AT", "direction": "DESC"}
     assert len((await page(ada, DATASETS, after=of_datasets, order=order))["nodes"]) == 1
@@ -172,10 +182,10 @@ async def test_what_is_no_cursor_is_refused_in_a_sentence(lab: Lab) -> None:
     assert len((await page(ada, after=forged([binding, time, id])))["nodes"]) == 1
     for after in (
         "", "nonsense", "é", "=", "\0", real[:-3], real + "A" * 40, "W" * 5000, id, "1",
-        forged(None), forged([]), forged({}), forged("abc"), forged([binding, time]), forged([binding, time, 1]),
-        forged([binding, time, "none"]), forged([binding, "yesterday", id]), forged([binding, 5, id]),
-        forged([binding, "0001-01-01T00:00:00+14:00", id]), forged([binding, [time], id]), forged([7, time, id]),
-        forged([[[[[binding]]]], time, id]),
+        forged(None), forged([]), forged({}), forged("abc"), forged([binding, time]),
+        forged([binding, time, 1]), forged([binding, time, "none"]), forged([binding, "yesterday", id]),
+        forged([binding, 5, id]), forged([binding, "0001-01-01T00:00:00+14:00", id]),
+        forged([binding, [time], id]), forged([7, time, id]), forged([[[[[binding]]]], time, id]),
     ):  # fmt: skip
         with pytest.raises(Refused) as refused:
             await page(ada, after=after)
@@ -209,24 +219,24 @@ async def test_first_is_one_to_a_hundred_and_twenty_by_default(lab: Lab) -> None
 async def test_pages_under_several_rows_are_pages_of_each(lab: Lab) -> None:
     ada = await lab.a_user()
     few, many = await ada.a_dataset("few"), await ada.a_dataset("many")
-    of_few, of_many = await ada.images(few, 1), await ada.images(many, 3)
+    of_few, of_many = await ada.images(few, 1), newest_first(await ada.images(many, 3))
     first = await page(ada, UNDER, first=2)
     second = await page(ada, UNDER, first=2, after=first["nodes"][0]["images"]["pageInfo"]["endCursor"])
 
     shown = {each["name"]: each["images"] for each in first["nodes"]}
-    assert ids(shown["many"]) == of_many[:0:-1]
+    assert ids(shown["many"]) == of_many[:2]
     assert ids(shown["few"]) == of_few
     assert [shown[name]["pageInfo"]["hasNextPage"] for name in ("many", "few")] == [True, False]
     assert [shown[name]["totalCount"] for name in ("many", "few")] == [3, 1]
     assert {each["name"]: ids(each["images"]) for each in second["nodes"]} == {
-        "many": of_many[:1],
+        "many": of_many[2:],
         "few": of_few,
     }
 
 
 async def test_one_operation_may_hold_several_pages_of_a_list(lab: Lab) -> None:
     ada = await lab.a_user()
-    made = (await ada.images(await ada.a_dataset(), 3))[::-1]
+    made = newest_first(await ada.images(await ada.a_dataset(), 3))
     end = (await page(ada, first=1))["pageInfo"]["endCursor"]
     found = await ada.ask(
         "query ($after: String) { a: images(first: 1) { nodes { id } } b: images(first: 2) { nodes { id } }"

@@ -42,11 +42,12 @@ class Passwords:
 
     def _verify(self, hashed: str | None, password: bytes) -> bool:
         try:
-            return self._hasher.verify(hashed or self._nobody, password) and bool(hashed)
+            self._hasher.verify(hashed or self._nobody, password)
         except VerificationError:
             return False
         except InvalidHashError:
             return self._verify(None, password)
+        return bool(hashed)
 
 
 def _bytes(password: str) -> bytes:

@@ -53,7 +53,7 @@ class Tokens:
         remembered: int = 4096,
     ) -> None:
         self._issuer, self._audience, self._access_seconds = issuer, audience, access_seconds
-        self._clock, self._remembered = clock, remembered
+        self._clock, self._most_remembered = clock, remembered
         self._signing = keys.signing
         self._signer = jwk.construct(keys.signing.private, keys.signing.algorithm)  # type: ignore[arg-type]
         self._verifiers = {
@@ -61,6 +61,11 @@ class Tokens:
             for key in keys
         }
         self._held: OrderedDict[bytes, Claims] = OrderedDict()
+
+    @property
+    def remembered(self) -> int:
+        """How many tokens are known to hold at the moment."""
+        return len(self._held)
 
     def issue(self, sub: UUID, session: UUID, kind: Kind = "user") -> tuple[str, datetime]:
         """A new token for one session of a user or service account, and when it ends."""
@@ -104,7 +109,7 @@ class Tokens:
 
     def _remember(self, digest: bytes, claims: Claims) -> None:
         self._held[digest] = claims
-        while len(self._held) > self._remembered:
+        while len(self._held) > self._most_remembered:
             self._held.popitem(last=False)
 
     def _verify(self, token: str) -> Claims:

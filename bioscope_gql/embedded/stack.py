@@ -131,6 +131,7 @@ def read_stack(data_dir: Path) -> RunningStack:
     Raises:
         ConfigurationError: none does, or it is only just starting.
     """
+    data_dir = data_dir.absolute()
     if not lock.is_held(data_dir):
         raise ConfigurationError(
             [
