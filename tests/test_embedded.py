@@ -20,9 +20,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from bioscope_gql.embedded import lock
-from bioscope_gql.embedded.child import Child
 from bioscope_gql.embedded.stack import RunningStack, Stack, read_stack
 from bioscope_gql.errors import ConfigurationError
+from tests.children import Children, gone
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(90)]
 
@@ -40,26 +40,6 @@ async def main():
 asyncio.run(main())
 """
 
-MEMBER = """
-import asyncio, json, sys
-from aiokafka import AIOKafkaConsumer
-from bioscope_gql.events.broker import PatientAssignor
-async def main():
-    consumer = AIOKafkaConsumer(
-        "bioscope.jobs", bootstrap_servers=sys.argv[1], group_id="workers", session_timeout_ms=1500,
-        heartbeat_interval_ms=300, fetch_max_wait_ms=20, partition_assignment_strategy=(PatientAssignor,),
-    )
-    await consumer.start()
-    while len(consumer.assignment()) not in (1, 2):
-        await consumer.getmany(timeout_ms=50)
-    print(json.dumps([partition.partition for partition in consumer.assignment()]), flush=True)
-    ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
-    while not ended.done():
-        await consumer.getmany(timeout_ms=50)
-    await consumer.stop()
-asyncio.run(main())
-"""
-
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
@@ -67,6 +47,11 @@ def data_dir() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="bioscope-test-", dir="/tmp"))
     yield directory
     shutil.rmtree(directory)
+
+
+@pytest.fixture
+def children() -> Children:
+    return Children()
 
 
 @pytest.fixture
@@ -114,12 +99,6 @@ async def a_consumer(stack: Stack, topic: str, **options: object) -> AsyncIterat
         yield consumer
     finally:
         await consumer.stop()
-
-
-def gone(processes: list[psutil.Process]) -> bool:
-    """Whether all have ended within the limit; a zombie has ended, and whoever adopted it may not care."""
-    _, left = psutil.wait_procs(processes, timeout=LIMIT_SECONDS)
-    return all(process.status() == psutil.STATUS_ZOMBIE for process in left)
 
 
 @asynccontextmanager
@@ -179,12 +158,12 @@ async def test_a_paused_broker_answers_nobody_until_it_is_resumed(data_dir: Path
         assert sent.topic == "bioscope.jobs"
 
 
-async def test_a_stack_whose_broker_is_paused_stops(data_dir: Path) -> None:
+async def test_a_stack_whose_broker_is_paused_stops(data_dir: Path, children: Children) -> None:
     async with a_stack(data_dir) as stack:
-        children = psutil.Process().children(recursive=True)
+        started = children.now()
         stack.broker.pause()
 
-    assert gone(children)
+    assert gone(started)
 
 
 async def test_a_second_start_on_the_same_directory_is_refused_and_harms_nothing(data_dir: Path) -> None:
@@ -220,13 +199,15 @@ async def test_rows_are_there_after_a_restart_and_messages_are_not(data_dir: Pat
             assert set(ends.values()) == {0}
 
 
-async def test_a_stop_leaves_no_process_no_announcement_and_no_lock(data_dir: Path) -> None:
+async def test_a_stop_leaves_no_process_no_announcement_and_no_lock(
+    data_dir: Path, children: Children
+) -> None:
     async with a_stack(data_dir):
-        children = psutil.Process().children(recursive=True)
-        assert len(children) > 6
+        started = children.now()
+        assert len(started) > 6
         assert lock.is_held(data_dir)
 
-    assert gone(children)
+    assert gone(started)
     assert sorted(path.name for path in data_dir.iterdir()) == ["lock", "logs", "postgres"]
     assert not lock.is_held(data_dir)
 
@@ -358,91 +339,25 @@ async def test_a_directory_that_can_not_be_used_is_refused_with_a_sentence(data_
         await a_stack(data_dir / "file").__aenter__()
 
 
-async def test_a_topic_that_the_broker_refuses_ends_the_start_and_leaves_nothing(data_dir: Path) -> None:
+async def test_a_topic_that_the_broker_refuses_ends_the_start_and_leaves_nothing(
+    data_dir: Path, children: Children
+) -> None:
     with pytest.raises(
         ConfigurationError, match=r"the topic bioscope\.jobs needs one partition or more, not 0"
     ):
         await Stack(data_dir, {"bioscope.jobs": 0}, durable=False).__aenter__()
 
-    assert psutil.Process().children(recursive=True) == []
+    assert children.now() == []
     assert not lock.is_held(data_dir)
 
 
-async def test_a_part_that_dies_is_noticed(data_dir: Path) -> None:
+async def test_a_part_that_dies_is_noticed(data_dir: Path, children: Children) -> None:
     async with a_stack(data_dir) as stack:
         failure = asyncio.create_task(stack.failure())
-        broker = next(
-            child for child in psutil.Process().children(recursive=True) if child.name().startswith("python")
-        )
+        broker = next(child for child in children.now() if child.name().startswith("python"))
         broker.kill()
 
         async with asyncio.timeout(LIMIT_SECONDS):
             assert await failure == (
                 f"The embedded Kafka stand-in ended by itself: look into {stack.log_dir} and start again."
             )
-
-
-async def test_two_processes_share_a_group_with_the_patient_assignor(data_dir: Path) -> None:
-    async with a_stack(data_dir) as stack:
-        members = [
-            psutil.Popen(
-                [sys.executable, "-c", MEMBER, stack.bootstrap_servers],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
-            for _ in range(2)
-        ]
-        try:
-            async with asyncio.timeout(LIMIT_SECONDS):
-                shares = [json.loads(await asyncio.to_thread(member.stdout.readline)) for member in members]
-        finally:
-            for member in members:
-                member.communicate(timeout=LIMIT_SECONDS)
-
-    assert sorted(partition for share in shares for partition in share) == [0, 1, 2]
-    assert sorted(map(len, shares)) == [1, 2]
-
-
-async def test_a_child_ends_in_good_order_and_its_words_are_in_its_log(data_dir: Path) -> None:
-    program = (
-        "import signal, sys; signal.signal(15, lambda *_: sys.exit(7)); "
-        "print('ready', flush=True); signal.pause()"
-    )
-    child = await Child.start(
-        [sys.executable, "-c", program], name="worker", log_dir=data_dir, announces=True
-    )
-    assert await child.announcement(LIMIT_SECONDS) == b"ready\n"
-    assert child.running
-
-    await child.stop()
-    await child.stop()
-
-    assert await child.wait() == 7
-    assert not child.running
-
-
-async def test_a_child_that_will_not_end_is_killed(data_dir: Path) -> None:
-    program = "import signal; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); signal.pause()"
-    child = await Child.start(
-        [sys.executable, "-c", program], name="worker", log_dir=data_dir, announces=True
-    )
-    assert await child.announcement(LIMIT_SECONDS) == b"ready\n"
-    processes = psutil.Process().children(recursive=True)
-
-    await child.stop(timeout_seconds=0.1)
-
-    assert await child.wait() == 128 + signal.SIGKILL
-    assert gone(processes)
-
-
-async def test_a_child_gets_the_environment_it_is_given_and_its_output_is_kept(data_dir: Path) -> None:
-    child = await Child.start(
-        ["/bin/sh", "-c", 'echo "$CELL"'], {"CELL": "eosinophil"}, name="w", log_dir=data_dir
-    )
-
-    async with asyncio.timeout(LIMIT_SECONDS):
-        assert await child.wait() == 0
-    await child.stop()
-
-    assert (data_dir / "w.log").read_text() == "eosinophil\n"
-    assert child.last_words() == "eosinophil"
