@@ -30,7 +30,7 @@ dev: .venv/.runtime ## everything on this machine, serving until you press Ctrl-
 	exec $(PY) -m bioscope_gql dev "$$@"
 
 test: .venv/.dev ## says yes or no: behaviour, types, lint, formatting, printed contracts
-	@exec $(PY) -m pytest $(ARGS)
+	@exec $(PY) -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 check: .venv/.dev ## types, lint and formatting only
 	@$(PY) -m ruff check
