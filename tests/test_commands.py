@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import psutil
 import pytest
 
 from bioscope_gql.embedded.stack import read_stack
+from tests.children import Children
 from tests.lab import a_picture
 from tests.processes import LIMIT_SECONDS, Server, a_folder, all_gone, bioscope, dev, started
 from tests.test_cli import environment
@@ -138,6 +138,7 @@ async def test_a_part_that_dies_ends_dev_with_a_sentence(server: Server, folder:
 
 
 async def test_a_port_that_is_taken_is_refused_with_a_sentence(folder: Path) -> None:
+    children = Children()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = await bioscope(folder, "dev", "--port", str(port), "--data-dir", "data")
@@ -147,7 +148,7 @@ async def test_a_port_that_is_taken_is_refused_with_a_sentence(folder: Path) -> 
         f"The address 127.0.0.1, port {port} can't be listened on (Address already in use): "
         "choose another --port."
     ]
-    assert psutil.Process().children(recursive=True) == []
+    assert children.now() == []
 
 
 async def test_the_first_administrator_is_made_in_a_running_stack(server: Server, folder: Path) -> None:

@@ -30,6 +30,9 @@ WRITE_BYTES = 512 << 10
 END_OF_PART = b""
 ENCODINGS = (b"", b"binary", b"8bit", b"7bit")
 
+HEADER_BYTES = 64 * 1024
+"""The headers of one part; a file's name is among them, and a long one is cut, not refused."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -55,7 +58,9 @@ class Form:
         self._name = self._value = b""
         self._is_complete = False
         try:
-            self._parser = MultipartParser(boundary.encode("latin-1"), self._callbacks())
+            self._parser = MultipartParser(
+                boundary.encode("latin-1"), self._callbacks(), max_header_size=HEADER_BYTES
+            )
         except (FormParserError, ValueError):
             raise Malformed("The `boundary` of the multipart body is too long.") from None
 
