@@ -51,8 +51,10 @@ class TestWorker:
             for client in (consumer, producer):
                 await client.start()
                 stack.push_async_callback(client.stop)
+            silent = model.pop("silent", False)
             worker = cls(lab, model, consumer, producer)
-            await worker.announce()
+            if not silent:
+                await worker.announce()
             yield worker
 
     async def announce(self, status: str = "up", **changes: Any) -> None:

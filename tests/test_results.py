@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.lab import Json, Lab, Person
+from bioscope_gql.settings import StaticModel
+from tests.lab import Json, Lab, Person, Place, a_lab
 from tests.lab_worker import TestWorker
 from tests.test_runs import START, a_dataset_with
 
@@ -274,3 +275,22 @@ async def test_one_record_that_the_database_refuses_is_found_among_its_neighbour
         await lab.until("select count(*) = 1 from dead_letters")
         seen = await ada.ask(RUN, id=run)
     assert seen["progress"] == progress(8, queued=1, succeeded=7)
+
+
+async def test_a_model_of_the_settings_that_never_announces_itself_can_be_run(place: Place) -> None:
+    """A classifier written for BioScopeAI Core: flat answers, and nobody knows how many workers it has."""
+    core = StaticModel(name="core", version="7", labels=("a",), content_types=("image/png",))
+    settings = place.settings()
+    kafka = settings.kafka.model_copy(update={"static_models": (core,)})
+    async with (
+        a_lab(place, settings.model_copy(update={"kafka": kafka})) as lab,
+        lab.a_worker(name="core", version="7", silent=True) as worker,
+    ):
+        ada, run, [job] = await begun(lab, worker)
+        assert job["model"] == {"name": "core", "version": "7"}
+        flat = {"image_id": job["image_id"], "classification_id": job["classification_id"]}
+        await worker.send({**flat, "label": "a", "confidence": 1, "model_name": "core"})
+        last = await ada.finished(run)
+        models = await ada.ask("{ models { nodes { name version liveWorkers } } }")
+    assert last["classification"]["status"] == "COMPLETED"
+    assert models["nodes"] == [{"name": "core", "version": "7", "liveWorkers": None}]

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -86,7 +87,7 @@ async def _serving(
             running = Development(url, stack.notices, services, stopped)
             tasks = [asyncio.create_task(_watch(stack, running), name="watch")]
             if worker:
-                tasks.append(asyncio.create_task(_work(stack), name="worker"))
+                tasks.append(asyncio.create_task(_work(stack, settings), name="worker"))
             try:
                 yield running
             finally:
@@ -101,14 +102,20 @@ async def _watch(stack: Stack, running: Development) -> None:
     running.stopped.set()
 
 
-async def _work(stack: Stack) -> None:
+async def _work(stack: Stack, settings: Settings) -> None:
     """The reference classifier, started again whenever it ends."""
+    topics = settings.kafka.topics.model_dump()
+    environment = {
+        # How a Kafka of the caller's own is reached is nothing to the embedded one.
+        **{name: value for name, value in os.environ.items() if not name.startswith("BIOSCOPE_")},
+        **{f"BIOSCOPE_KAFKA__TOPICS__{name.upper()}": topic for name, topic in topics.items()},
+    }
     command = [
         sys.executable, "-m", "bioscope_gql.worker.reference",
         "--bootstrap-servers", stack.bootstrap_servers, "--development",
     ]  # fmt: skip
     while True:
-        child = await Child.start(command, name="worker", log_dir=stack.log_dir)
+        child = await Child.start(command, environment, name="worker", log_dir=stack.log_dir)
         try:
             await child.wait()
         finally:
