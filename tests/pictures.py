@@ -68,7 +68,7 @@ def a_tiled_tiff(image: Image.Image, compression: str) -> bytes:
         324: [8 + sum(map(len, tiles[:number])) for number in range(len(tiles))],
         325: [len(tile) for tile in tiles],
     }  # fmt: skip
-    return _tiff_of(b"".join(tiles), tags)
+    return tiff_of(b"".join(tiles), tags)
 
 
 def a_pyramid(pixels: NDArray[Any], levels: int = 2) -> bytes:
@@ -111,7 +111,7 @@ def _encoded(tile: NDArray[Any], compression: str) -> bytes:
         return bytes(file.filehandle.read(page.databytecounts[0]))
 
 
-def _tiff_of(data: bytes, tags: dict[int, list[int]]) -> bytes:
+def tiff_of(data: bytes, tags: dict[int, list[int]]) -> bytes:
     """A little-endian TIFF of one page, all numbers of four bytes, with `data` from byte 8 on."""
     data += b"\0" * (len(data) % 2)
     directory = struct.pack("<H", len(tags))

@@ -1,242 +1,272 @@
-"""The first look at an upload: what is refused and why, and what a crash or a hang costs."""
+"""Uploaded files come out as pictures that are known, or with a reason why they are not kept."""
 
-import asyncio
 import io
-import signal
+import json
+import struct
+import zlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
 
-from bioscope_gql.errors import Rejected
 from bioscope_gql.settings import Limits
 from bioscope_gql.storage.intake import Intake, Picture
+from bioscope_gql.storage.picture import Untrustworthy
 from bioscope_gql.vocabulary import THUMBNAIL_PIXELS, RejectionCode, ThumbnailSize
-from tests.children import Children, gone
-from tests.pictures import a_gps_jpeg, a_pyramid, a_tiff, an_ome_tiff, drawn, saved
+from tests import pictures
+from tests.intakes import Put, children, refused
 
-PATIENCE_SECONDS = 30
+WEBP = b"RIFF\x04\0\0\0WEBP"
 
 
-@asynccontextmanager
-async def an_intake(**limits: Any) -> AsyncIterator[Intake]:
-    async with Intake(Limits(**{"intake_processes": 1, **limits})) as intake:
+@pytest.fixture
+async def intake() -> AsyncIterator[Intake]:
+    async with Intake(Limits(intake_processes=1)) as intake:
         yield intake
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Callable[[bytes], Path]:
-    """Puts bytes into a file."""
-    numbers = iter(range(1000))
-
-    def made(data: bytes) -> Path:
-        path = tmp_path / f"{next(numbers)}"
+def put(tmp_path: Path) -> Callable[[bytes], Path]:
+    def write(data: bytes) -> Path:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.upload"
         path.write_bytes(data)
         return path
 
-    return made
+    return write
 
 
-File = Callable[[bytes], Path]
+def shown(picture: Picture, size: ThumbnailSize = ThumbnailSize.LARGE) -> Image.Image:
+    return Image.open(io.BytesIO(picture.thumbnails[size]))
 
 
-async def refusal(intake: Intake, path: Path) -> RejectionCode:
-    with pytest.raises(Rejected) as rejected:
-        await intake.examine(path)
-    assert rejected.value.message.endswith(".")
-    return rejected.value.code
+def a_png_of(width: int, height: int) -> bytes:
+    """One that claims a size and has no pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+# --------------------------------------------------------------------------------------- what is accepted
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP", "TIFF"])
+async def test_the_content_type_is_what_the_bytes_are(intake: Intake, put: Put, kind: str) -> None:
+    picture = await intake.examine(put(pictures.a_picture(kind=kind)))
+    assert picture.content_type == f"image/{kind.lower()}"
+    assert (picture.width, picture.height, picture.bit_depth) == (64, 48, 8)
+    assert (picture.channels, picture.frames, picture.pixel_size, picture.captured_at) == (3, 1, None, None)
+
+
+async def test_thumbnails_keep_the_shape_and_are_never_enlarged(intake: Intake, put: Put) -> None:
+    picture = await intake.examine(put(pictures.a_picture(size=(400, 100))))
+    sizes = {size: shown(picture, size).size for size in ThumbnailSize}
+    assert sizes == {
+        ThumbnailSize.SMALL: (128, 32),
+        ThumbnailSize.MEDIUM: (256, 64),
+        ThumbnailSize.LARGE: (400, 100),
+    }
+    assert all(max(sizes[size]) <= THUMBNAIL_PIXELS[size] for size in ThumbnailSize)
+
+
+async def test_orientation_turns_the_thumbnail_and_the_place_is_kept_secret(intake: Intake, put: Put) -> None:
+    picture = await intake.examine(put(pictures.a_gps_jpeg()))
+    assert (picture.width, picture.height) == (64, 48)
+    assert shown(picture).size == (48, 64)
+    assert picture.captured_at is not None
+    assert picture.captured_at.isoformat() == "2024-03-05T08:11:12+00:00"
+    assert picture.file_metadata == {
+        "mode": "RGB",
+        "make": "Example",
+        "orientation": 6,
+        "capturedAt": "2024:03:05 10:11:12 +02:00",
+    }
+    for data in picture.thumbnails.values():
+        assert {b"EXIF", b"XMP ", b"ICCP"} & {data[at : at + 4] for at in range(12, len(data))} == set()
+
+
+async def test_sixteen_bits_are_stretched_to_what_a_screen_shows(intake: Intake, put: Put) -> None:
+    picture = await intake.examine(put(pictures.a_tiff(pictures.shades(48, 64, top=900), compression="zlib")))
+    assert (picture.bit_depth, picture.channels, picture.file_metadata["dtype"]) == (16, 1, "uint16")
+    levels = np.asarray(shown(picture).convert("L"))
+    assert levels.min() < 10
+    assert levels.max() > 245
+
+
+async def test_an_ome_tiff_tells_its_axes_channels_and_scale(intake: Intake, put: Put) -> None:
+    planes = pictures.shades(32, 40, top=4000, lead=(2, 3, 2))
+    says = {
+        "PhysicalSizeX": 250.0,
+        "PhysicalSizeXUnit": "nm",
+        "PhysicalSizeY": 0.25,
+        "PhysicalSizeYUnit": "µm",
+    }
+    names = {"Channel": {"Name": ["DAPI", "GFP"]}}
+    picture = await intake.examine(put(pictures.an_ome_tiff(planes, "TZCYX", **says, **names)))
+
+    assert (picture.width, picture.height, picture.channels, picture.frames) == (40, 32, 2, 12)
+    assert picture.pixel_size == (0.25, 0.25)
+    assert picture.file_metadata["channelNames"] == ["DAPI", "GFP"]
+    assert (picture.file_metadata["axes"], picture.file_metadata["ome"]) == ("TZCYX", True)
+    assert shown(picture).mode == "RGB"
+
+
+async def test_imagej_scale_counts_and_a_printers_resolution_does_not(intake: Intake, put: Put) -> None:
+    stack = pictures.shades(32, 40, top=4000, lead=(3,))
+    scaled = pictures.a_tiff(
+        stack, imagej=True, resolution=(4.0, 4.0), metadata={"axes": "ZYX", "unit": "um", "spacing": 0.5}
+    )
+    printed = pictures.a_picture(kind="TIFF", dpi=(300, 300))
+    assert (await intake.examine(put(scaled))).pixel_size == (0.25, 0.25)
+    assert (await intake.examine(put(printed))).pixel_size is None
+    assert (await intake.examine(put(pictures.a_picture(kind="JPEG", dpi=(300, 300))))).pixel_size is None
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "lzw"])
+async def test_tiles_are_decoded_whatever_compressed_them(intake: Intake, put: Put, compression: str) -> None:
+    image = pictures.drawn(1, (160, 128))
+    picture = await intake.examine(put(pictures.a_tiled_tiff(image, compression)))
+    assert (picture.width, picture.height, picture.channels) == (160, 128, 3)
+    difference = np.abs(np.asarray(shown(picture), np.int16) - np.asarray(image, np.int16))
+    assert difference.mean() < 4
+
+
+async def test_a_pyramid_is_shown_by_one_of_its_levels_and_counts_as_one_frame(
+    intake: Intake, put: Put
+) -> None:
+    picture = await intake.examine(put(pictures.a_pyramid(pictures.shades(1024, 1024, top=60_000))))
+    assert (picture.width, picture.height, picture.frames) == (1024, 1024, 1)
+    assert (picture.file_metadata["levels"], picture.file_metadata["tiled"]) == (3, True)
+    assert shown(picture).size == (512, 512)
+
+
+async def test_what_a_file_says_of_itself_is_cleaned_and_bounded(intake: Intake, put: Put) -> None:
+    names = [f"\u202e{number}" + "x" * 1000 for number in range(500)]
+    planes = pictures.shades(8, 8, top=200, lead=(500,))
+    picture = await intake.examine(put(pictures.an_ome_tiff(planes, "CYX", Channel={"Name": names})))
+    text = json.dumps(picture.file_metadata, ensure_ascii=False)
+    assert picture.channels == 500
+    assert len(text.encode()) <= 16 * 1024
+    assert "\u202e" not in text
+    assert picture.file_metadata["axes"] == "CYX"
+
+
+# ---------------------------------------------------------------------------------------- what is refused
+
+
+async def test_every_limit_comes_from_the_settings(put: Put) -> None:
+    frames = pictures.a_tiff(pictures.shades(8, 8, top=200, lead=(5,)), photometric="minisblack")
+    small = Limits(pixels=3000, tiled_pixels=20_000, frames=4, decoded_bytes=8_000, file_bytes=30_000)
+    async with Intake(small) as intake:
+        assert await refused(intake, put(pictures.a_picture())) == (
+            RejectionCode.TOO_MANY_PIXELS,
+            "The picture is 64 x 48 pixels large; 3,000 pixels is the most, and 1,000,000 on a side. "
+            "Save it smaller, or as a tiled TIFF.",
+        )
+        assert (await refused(intake, put(frames)))[0] is RejectionCode.TOO_MANY_FRAMES
+        assert await refused(intake, put(pictures.a_picture(size=(60, 48)))) == (
+            RejectionCode.TOO_LARGE,
+            "The picture takes 8,640 bytes once it is decoded; 8,000 is the most. "
+            "Split it into several files, or save it as a tiled TIFF.",
+        )
+        assert await refused(intake, put(pictures.a_picture() + bytes(30_000))) == (
+            RejectionCode.TOO_LARGE,
+            f"The file has {len(pictures.a_picture()) + 30_000:,} bytes; "
+            "30,000 is the most for one that is not a tiled TIFF.",
+        )
+        tiled = pictures.a_tiled_tiff(pictures.drawn(size=(128, 128)), "lzw")
+        assert (await intake.examine(put(tiled + bytes(30_000)))).width == 128
+        wide = pictures.a_tiled_tiff(pictures.drawn(size=(160, 128)), "lzw")
+        assert (await refused(intake, put(wide)))[0] is RejectionCode.TOO_MANY_PIXELS
+
+
+BROKEN = pictures.a_tiff(pictures.shades(64, 64, top=900), compression="zlib", rowsperstrip=8)
+BOMB = pictures.a_tiff(
+    np.zeros((8, 8), np.uint8),
+    description='<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "c">]><OME>&b;</OME>',
+    metadata=None,
+)
 
 
 @pytest.mark.parametrize(
-    ("kind", "content_type"),
+    ("data", "code"),
     [
-        ("PNG", "image/png"),
-        ("JPEG", "image/jpeg"),
-        ("TIFF", "image/tiff"),
-        ("BMP", "image/bmp"),
-        ("WEBP", "image/webp"),
+        (b"", RejectionCode.EMPTY),
+        (b"II*\0", RejectionCode.CORRUPT),
+        (b"\x89PNG\r\n\x1a\n", RejectionCode.CORRUPT),
+        (b"GIF89a" + bytes(100), RejectionCode.UNSUPPORTED_FORMAT),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", RejectionCode.UNSUPPORTED_FORMAT),
+        (b"<html><script>alert(1)</script></html>", RejectionCode.UNSUPPORTED_FORMAT),
+        (pictures.a_picture(kind="JPEG")[:-200], RejectionCode.CORRUPT),
+        (BROKEN[:-100], RejectionCode.CORRUPT),
+        (BROKEN[:-150] + bytes(150), RejectionCode.CORRUPT),
+        (a_png_of(60_000, 60_000), RejectionCode.TOO_MANY_PIXELS),
+        (a_png_of(64, 48), RejectionCode.CORRUPT),
+        (BOMB, RejectionCode.FORBIDDEN_CONTENT),
     ],
+    ids=lambda value: "" if isinstance(value, bytes) else value,
 )
-async def test_every_kind_is_known_by_what_it_is(file: File, kind: str, content_type: str) -> None:
-    async with an_intake() as intake:
-        picture = await intake.examine(file(saved(drawn(size=(64, 48)), kind)))
-    assert (picture.content_type, picture.width, picture.height) == (content_type, 64, 48)
-    assert (picture.bit_depth, picture.channels, picture.frames) == (8, 3, 1)
-    assert (picture.pixel_size, picture.captured_at) == (None, None)
-
-
-async def test_thumbnails_are_webp_of_the_sizes_promised_and_never_enlarged(file: File) -> None:
-    async with an_intake() as intake:
-        large = await intake.examine(file(saved(drawn(size=(1200, 600)), "PNG")))
-        small = await intake.examine(file(saved(drawn(size=(40, 30)), "PNG")))
-    assert {size: Image.open(io.BytesIO(data)).size for size, data in large.thumbnails.items()} == {
-        size: (pixels, pixels // 2) for size, pixels in THUMBNAIL_PIXELS.items()
-    }
-    assert {Image.open(io.BytesIO(data)).size for data in small.thumbnails.values()} == {(40, 30)}
-    assert {Image.open(io.BytesIO(data)).format for data in large.thumbnails.values()} == {"WEBP"}
-
-
-async def test_sixteen_bits_are_stretched_so_that_faint_cells_are_seen(file: File) -> None:
-    faint = np.full((64, 64), 1000, np.uint16)
-    faint[16:48, 16:48] = 1400
-    async with an_intake() as intake:
-        picture = await intake.examine(file(a_tiff(faint)))
-    shown = np.asarray(Image.open(io.BytesIO(picture.thumbnails[ThumbnailSize.SMALL])).convert("L"))
-    assert picture.bit_depth == 16
-    assert int(shown[32, 32]) - int(shown[2, 2]) > 150
-
-
-async def test_an_ome_tiff_says_what_it_is(file: File) -> None:
-    data = an_ome_tiff(
-        np.zeros((3, 32, 32), np.uint8),
-        "CYX",
-        PhysicalSizeX=0.325,
-        PhysicalSizeXUnit="µm",
-        PhysicalSizeY=325.0,
-        PhysicalSizeYUnit="nm",
-        Channel={"Name": ["DNA", "actin", "tubulin"]},
-    )
-    async with an_intake() as intake:
-        picture = await intake.examine(file(data))
-    assert (picture.channels, picture.frames) == (3, 3)
-    assert picture.pixel_size == pytest.approx((0.325, 0.325))
-    assert picture.file_metadata["channelNames"] == ["DNA", "actin", "tubulin"]
-
-
-async def test_a_pyramid_is_read_without_its_levels_counting_as_frames(file: File) -> None:
-    async with an_intake() as intake:
-        picture = await intake.examine(file(a_pyramid(np.zeros((512, 512), np.uint8))))
-    assert (picture.width, picture.height, picture.frames) == (512, 512, 1)
-
-
-async def test_a_photograph_does_not_tell_where_it_was_taken(file: File) -> None:
-    async with an_intake() as intake:
-        picture = await intake.examine(file(a_gps_jpeg()))
-    assert picture.captured_at is not None
-    assert picture.captured_at.isoformat() == "2024-03-05T08:11:12+00:00"
-    assert "gps" not in str(picture.file_metadata).lower()
-    assert Image.open(io.BytesIO(picture.thumbnails[ThumbnailSize.SMALL])).size == (48, 64)
-
-
-async def test_what_is_no_picture_or_a_broken_one_is_refused_with_its_reason(file: File) -> None:
-    whole = saved(drawn(size=(64, 64)), "PNG")
-    jpeg = saved(drawn(size=(300, 300)), "JPEG")
-    async with an_intake() as intake:
-        codes = {
-            name: await refusal(intake, file(data))
-            for name, data in {
-                "empty": b"",
-                "text": b"Dear laboratory",
-                "gif": saved(drawn(), "GIF"),
-                "svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
-                "half png": whole[: len(whole) // 2],
-                "half jpeg": jpeg[: len(jpeg) // 2],
-                "only a magic number": b"II*\0",
-            }.items()
-        }
-    assert codes == {
-        "empty": RejectionCode.EMPTY,
-        "text": RejectionCode.UNSUPPORTED_FORMAT,
-        "gif": RejectionCode.UNSUPPORTED_FORMAT,
-        "svg": RejectionCode.UNSUPPORTED_FORMAT,
-        "half png": RejectionCode.CORRUPT,
-        "half jpeg": RejectionCode.CORRUPT,
-        "only a magic number": RejectionCode.CORRUPT,
-    }
-
-
-async def test_the_limits_of_the_settings_bound_pixels_and_frames(file: File) -> None:
-    pages = [np.zeros((8, 8), np.uint8)] * 4
-    async with an_intake(pixels=1000, tiled_pixels=1000, frames=3) as intake:
-        pixels = await refusal(intake, file(saved(drawn(size=(40, 30)), "PNG")))
-        frames = await refusal(intake, file(a_tiff(np.stack(pages), photometric="minisblack")))
-        fits = await intake.examine(file(saved(drawn(size=(30, 30)), "PNG")))
-    assert (pixels, frames) == (RejectionCode.TOO_MANY_PIXELS, RejectionCode.TOO_MANY_FRAMES)
-    assert fits.width == 30
-
-
-def a_slow_one() -> bytes:
-    """Takes a while to decode: large, and compressed as well as it goes."""
-    return saved(drawn(size=(9000, 9000)), "PNG")
-
-
-@pytest.fixture(scope="module")
-def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("slow") / "slow.png"
-    path.write_bytes(a_slow_one())
-    return path
-
-
-async def process_of(children: Children) -> psutil.Process:
-    """The child that has taken up its work: it has opened a file of ours."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while True:
-            for child in children.now():
-                try:
-                    if any("slow" in each.path for each in child.open_files()):
-                        return child
-                except psutil.Error:
-                    continue
-            await asyncio.sleep(0.005)
-
-
-async def test_a_decoder_that_takes_too_long_is_ended_and_the_next_picture_is_read(
-    file: File, slow: Path
+async def test_what_is_no_sound_picture_is_refused(
+    intake: Intake, put: Put, data: bytes, code: RejectionCode
 ) -> None:
-    children = Children()
-    async with an_intake(intake_seconds=1, pixels=100_000_000) as intake:
-        looking = asyncio.create_task(refusal(intake, slow))
-        (await process_of(children)).send_signal(signal.SIGSTOP)
-        assert await looking is RejectionCode.TOO_LARGE
-        assert (await intake.examine(file(saved(drawn(), "PNG")))).width == 64
-    assert gone(children.now())
+    found, message = await refused(intake, put(data))
+    assert found is code, message
+    assert message[0].isupper()
+    assert message.endswith(".")
+    assert (await intake.examine(put(pictures.a_picture()))).width == 64
 
 
-async def test_a_decoder_that_crashes_costs_only_its_own_picture(file: File, slow: Path) -> None:
-    children = Children()
-    async with an_intake(intake_processes=2) as intake:
-        looking = asyncio.create_task(refusal(intake, slow))
-        crashed = await process_of(children)
-        beside = asyncio.create_task(intake.examine(file(saved(drawn(), "PNG"))))
-        crashed.kill()
-        assert await looking is RejectionCode.CORRUPT
-        assert (await beside).width == 64
-        assert (await intake.examine(file(saved(drawn(), "JPEG")))).width == 64
+async def test_a_strip_that_unpacks_to_more_than_it_should_is_cut_off(intake: Intake, put: Put) -> None:
+    """300 MB of zeros where 64 are promised: no more than those are ever there."""
+    strip = zlib.compress(bytes(300_000_000), 1)
+    tags = {256: [8], 257: [8], 258: [8], 259: [8], 262: [1], 273: [8], 277: [1], 278: [8], 279: [len(strip)]}
+    assert (await intake.examine(put(pictures.tiff_of(strip, tags)))).width == 8
+    assert children()[0].memory_info().rss < 150_000_000
 
 
-async def test_whoever_gives_up_frees_the_process(file: File, slow: Path) -> None:
-    children = Children()
-    async with an_intake() as intake:
-        looking = asyncio.create_task(intake.examine(slow))
-        busy = await process_of(children)
-        looking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await looking
-        assert gone([busy])
-        assert (await intake.examine(file(saved(drawn(), "PNG")))).width == 64
+# -------------------------------------------------------------------------------- answers are not believed
 
 
-async def test_processes_end_when_nobody_has_work_for_them(file: File) -> None:
-    children = Children()
-    async with Intake(Limits(intake_processes=1), idle_seconds=0.05) as intake:
-        assert children.now() == []
-        await intake.examine(file(saved(drawn(), "PNG")))
-        started = children.now()
-        assert await asyncio.to_thread(gone, started)
-        assert (await intake.examine(file(saved(drawn(), "PNG")))).width == 64
+SOUND = {
+    "content_type": "image/png",
+    "width": 1,
+    "height": 1,
+    "bit_depth": 8,
+    "channels": 1,
+    "frames": 1,
+    "pixel_size": [0.5, 0.5],
+    "captured_at": "2024-01-01T00:00:00+00:00",
+    "file_metadata": {},
+}
 
 
-async def test_everybody_is_served_by_as_many_processes_as_there_may_be(file: File) -> None:
-    children = Children()
-    async with an_intake(intake_processes=2) as intake:
-        pictures: list[Picture] = await asyncio.gather(
-            *(intake.examine(file(saved(drawn(number), "PNG"))) for number in range(12))
-        )
-        assert len(children.now()) <= 2
-    assert [picture.width for picture in pictures] == [64] * 12
-    assert gone(children.now())
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"content_type": "text/html"},
+        {"width": 0},
+        {"width": True},
+        {"frames": 2**31},
+        {"pixel_size": [1.0, -1.0]},
+        {"captured_at": "2024-01-01T00:00:00"},
+        {"captured_at": "soon"},
+        {"file_metadata": []},
+        {"file_metadata": {"a": "\0"}},
+        {"file_metadata": {"a": "\ud800"}},
+        {"file_metadata": {"a": "x" * 20_000}},
+    ],
+    ids=str,
+)
+def test_an_answer_that_no_sound_process_gives_is_not_believed(lie: dict[str, Any]) -> None:
+    thumbnails: dict[str, bytes] = {str(size): WEBP for size in ThumbnailSize}
+    assert Picture.read(SOUND, thumbnails).pixel_size == (0.5, 0.5)
+    with pytest.raises(Untrustworthy):
+        Picture.read(SOUND | lie, thumbnails)
+    with pytest.raises(Untrustworthy):
+        Picture.read(SOUND, thumbnails | {ThumbnailSize.SMALL: b"<script>"})

@@ -106,7 +106,7 @@ class Intake:
             self._end(examiner)
             raise Rejected(
                 RejectionCode.TOO_LARGE,
-                f"Reading the file took longer than the {self._seconds} seconds that are allowed. "
+                f"Reading the file took longer than is allowed ({self._seconds} s). "
                 "Save it with fewer frames or another compression.",
             ) from None
         except BaseException:

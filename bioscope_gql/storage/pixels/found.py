@@ -16,6 +16,7 @@ MAX_BYTES = 12 * 1024
 """Of all that a file says of itself, as JSON; well below what the other side takes."""
 
 MAX_TEXT = 300
+MAX_TEXT_IN_LIST = 80
 MAX_ITEMS = 64
 MAX_DEPTH = 4
 
@@ -62,9 +63,10 @@ def bounded(says: Mapping[str, Any]) -> dict[str, Any]:
         plain = clean(value)
         if plain in (None, "", [], {}):
             continue
-        size += len(json.dumps({name: plain}, ensure_ascii=False).encode())
-        if size <= MAX_BYTES:
+        takes = len(json.dumps({name: plain}, ensure_ascii=False).encode())
+        if size + takes <= MAX_BYTES:
             kept[name] = plain
+            size += takes
     return kept
 
 
@@ -78,7 +80,7 @@ def clean(value: object, depth: int = 0) -> Any:
         case float():
             return value if math.isfinite(value) else None
         case str():
-            return text(value)
+            return text(value, MAX_TEXT_IN_LIST if depth else MAX_TEXT)
         case bytes():
             return text(value.decode("utf-8", "replace"))
         case list() | tuple() if depth < MAX_DEPTH:
@@ -88,10 +90,10 @@ def clean(value: object, depth: int = 0) -> Any:
     return None
 
 
-def text(value: str) -> str:
-    """One line without control characters, lone surrogates and what surrounds it; at most `MAX_TEXT` long."""
-    line = "".join(c if c.isprintable() else " " for c in value[: MAX_TEXT * 4])
-    return " ".join(line.split())[:MAX_TEXT]
+def text(value: str, most: int = MAX_TEXT) -> str:
+    """One line without control characters, lone surrogates and what surrounds it; at most so long."""
+    line = "".join(c if c.isprintable() else " " for c in value[: most * 4])
+    return " ".join(line.split())[:most]
 
 
 def number(value: object) -> float | None:

@@ -1,6 +1,8 @@
 """The strips and tiles of one TIFF page: all of them are decoded, some pixels are kept."""
 
+import lzma
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -15,11 +17,10 @@ from bioscope_gql.storage.pixels.bounds import Bounds, corrupt, unsupported
 KEPT_SIDE = 2048
 """From this side on, only every n-th pixel is kept; four times the largest thumbnail's."""
 
-BY_TIFFFILE = {1, 8, 32946, 32773, 34925}
-"""None, Deflate, PackBits, LZMA."""
-
-AS_BYTES = {5, 50000}
-"""LZW, Zstandard: libtiff unpacks them, tifffile knows the rest."""
+NONE, LZMA = 1, 34925
+DEFLATE = {8, 32946}
+BY_LIBTIFF = {5, 32773, 50000}
+"""LZW, PackBits, Zstandard: libtiff unpacks them, tifffile knows the rest."""
 
 AS_PIXELS = {2, 3, 4, 7}
 """Fax and JPEG: libtiff does everything."""
@@ -61,7 +62,7 @@ class Page:
         if compression in AS_PIXELS or int(self.tags.predictor) == 3:
             return True
         bits = self.tags.bitspersample
-        return compression in BY_TIFFFILE | AS_BYTES and bits in (1, 8, 16, 32, 64, 128)
+        return compression in {NONE, LZMA, *DEFLATE, *BY_LIBTIFF} and bits in (1, 8, 16, 32, 64, 128)
 
     def read(self, *, keep: bool) -> NDArray[Any] | None:
         """Decode everything; with `keep`, every `step`-th pixel of every `step`-th row.
@@ -100,23 +101,32 @@ class Page:
         compression = int(self.tags.compression)
         if compression in AS_PIXELS or int(self.tags.predictor) == 3:
             return self._through_libtiff
-        if compression in AS_BYTES:
-            return self._unpacked_by_libtiff
-        return self._by_tifffile
+        return self._by_tifffile if compression == NONE else self._unpacked
 
     def _by_tifffile(self, segment: bytes, index: int) -> NDArray[Any]:
         data, _, shape = self.tags.decode(segment, index)
         return np.asarray(data.reshape(shape[1:]) if data.size == math.prod(shape) else data[0])
 
-    def _unpacked_by_libtiff(self, segment: bytes, index: int) -> NDArray[Any]:
-        place = self._place(index)
-        row_bytes = math.ceil(place.columns * self._together * self.tags.bitspersample / 8)
-        plain = wrapping.unpacked(segment, int(self.tags.compression), row_bytes, place.rows)
-        compression, self.tags.compression = self.tags.compression, type(self.tags.compression)(1)
+    def _unpacked(self, segment: bytes, index: int) -> NDArray[Any]:
+        plain = self._decompressed(segment, self._place(index))
+        compression, self.tags.compression = self.tags.compression, NONE
         try:
             return self._by_tifffile(plain, index)  # its decoder is made now, for what is not compressed
         finally:
             self.tags.compression = compression
+
+    def _decompressed(self, segment: bytes, place: Place) -> bytes:
+        """As many bytes as belong to the segment, and no more, whatever it would unpack to."""
+        row_bytes = math.ceil(place.columns * self._together * self.tags.bitspersample / 8)
+        compression, most = int(self.tags.compression), row_bytes * place.rows
+        if compression in DEFLATE:
+            stream = zlib.decompressobj()
+            plain = stream.decompress(segment, most)
+            stream.decompress(stream.unconsumed_tail, 1)  # to the end of it, where its checksum is
+            return plain
+        if compression == LZMA:
+            return lzma.LZMADecompressor().decompress(segment, most)
+        return wrapping.unpacked(segment, compression, row_bytes, place.rows)
 
     def _through_libtiff(self, segment: bytes, index: int) -> NDArray[Any]:
         place = self._place(index)
