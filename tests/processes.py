@@ -184,6 +184,11 @@ async def all_gone(processes: list[psutil.Process]) -> bool:
     return all(map(is_zombie, left))
 
 
+def heed_interrupts() -> None:
+    """As from a terminal: the processes of pytest-xdist ignore SIGINT, and their children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @asynccontextmanager
 async def started(folder: Path, *arguments: str, **variables: str) -> AsyncIterator[Server]:
     """A command that is to serve on a free port; killed with all of its descendants if it still runs."""
@@ -192,6 +197,7 @@ async def started(folder: Path, *arguments: str, **variables: str) -> AsyncItera
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bioscope_gql", *arguments, "--port", "0", cwd=folder,
             env=environment(**variables), stdout=asyncio.subprocess.PIPE, stderr=errors,
+            preexec_fn=heed_interrupts,
         )  # fmt: skip
     server = Server(process, log)
     try:
