@@ -19,8 +19,8 @@ class Statements:
     heard: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def hear(self, statement: LoggedQuery) -> None:
-        if "pg_catalog" in statement.query:
-            return  # asyncpg asks once on each connection what a type is made of
+        if "pg_catalog" in statement.query or "set_config('jit'" in statement.query:
+            return  # asyncpg asks once on each connection what a type is made of, without JIT
         request = structlog.contextvars.get_contextvars().get("request_id", "")
         self.heard[request].append(statement.query)
 
