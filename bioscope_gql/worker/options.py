@@ -24,6 +24,7 @@ _TLS = ("CA_FILE", "CERT_FILE", "KEY_FILE")
 class Options:
     """How one worker process runs.
 
+    `concurrency`: how many calls of the function may run at the same time.
     `development`: the broker is the embedded one, which forgets everything and needs short times.
     `security`: the aiokafka arguments for SASL and TLS.
     `stop_seconds`: how long work in hand may take once the worker was told to stop.
@@ -48,8 +49,12 @@ def from_command_line(
     environment: Mapping[str, str] | None = None,
     *,
     description: str = "A classifier worker of BioScope GQL.",
+    concurrency: int = os.cpu_count() or 1,
 ) -> Options:
-    """The options of a worker command; a missing or wrong one ends the process with a sentence."""
+    """The options of a worker command; a missing or wrong one ends the process with a sentence.
+
+    `concurrency` is for those who say nothing about it.
+    """
     parser = argparse.ArgumentParser(description=description)
     given = _with_secrets(parser, os.environ if environment is None else environment)
     parser.add_argument(
@@ -60,8 +65,8 @@ def from_command_line(
     parser.add_argument(
         "--concurrency",
         type=_positive,
-        default=given.get("BIOSCOPE_WORKER__CONCURRENCY", str(os.cpu_count() or 1)),
-        help="pictures at the same time (BIOSCOPE_WORKER__CONCURRENCY; as many as there are cores)",
+        default=given.get("BIOSCOPE_WORKER__CONCURRENCY", str(concurrency)),
+        help=f"calls of the model at the same time (BIOSCOPE_WORKER__CONCURRENCY; {concurrency})",
     )
     parser.add_argument(
         "--development",

@@ -5,12 +5,13 @@ import logging
 
 from bioscope_gql.events.messages import Announcement, AnsweringModel, ModelRef, ServedModel, WorkerRef
 from bioscope_gql.worker.answers import Answers
-from bioscope_gql.worker.jobs import JobReader
+from bioscope_gql.worker.jobs import HELD_AT_MOST, JobReader
 from bioscope_gql.worker.options import Options
 from bioscope_gql.worker.outbox import Outbox
 from bioscope_gql.worker.pictures import Pictures
 from bioscope_gql.worker.presence import Presence
-from bioscope_gql.worker.slots import Function, Slots
+from bioscope_gql.worker.slots import Slots
+from bioscope_gql.worker.turns import MadeFor
 
 _FLUSH_SECONDS = 5
 _LEAVE_SECONDS = 3
@@ -24,12 +25,12 @@ class Shift:
     whose answer the broker has not confirmed comes again.
     """
 
-    def __init__(self, model: ServedModel, worker: WorkerRef, function: Function, options: Options) -> None:
+    def __init__(self, model: ServedModel, worker: WorkerRef, turns: MadeFor, options: Options) -> None:
         ref = ModelRef(name=model.name, version=model.version)
         answering = AnsweringModel(name=model.name, version=model.version, digest=model.digest)
-        announcement = Announcement(
-            worker=worker, status="up", models=(model,), concurrency=options.concurrency
-        )
+        made = turns(options.concurrency)
+        at_once = min(made.pictures_at_once, HELD_AT_MOST)
+        announcement = Announcement(worker=worker, status="up", models=(model,), concurrency=at_once)
         self._worker = worker
         self._options = options
         self._outbox = Outbox(options)
@@ -37,7 +38,7 @@ class Shift:
         self._presence = Presence(announcement, options.topics.workers, self._outbox)
         self._pictures = Pictures(options)
         self._slots = Slots(
-            function,
+            made,
             ref,
             options,
             answers=Answers(worker, answering),

@@ -1,43 +1,32 @@
 """The hands of a worker: they take jobs, and each job gets its answer."""
 
 import asyncio
-import inspect
 import logging
-import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeAlias
 
 from bioscope_gql.events.messages import Job, ModelRef, Unreadable, parse
 from bioscope_gql.worker.answers import Answers, WorkerError, from_exception
-from bioscope_gql.worker.jobs import Delivery
+from bioscope_gql.worker.jobs import HELD_AT_MOST, Delivery
 from bioscope_gql.worker.lease import Lease
 from bioscope_gql.worker.options import Options
 from bioscope_gql.worker.outbox import Outbox
 from bioscope_gql.worker.pictures import Picture, Pictures
-from bioscope_gql.worker.threads import Threads
-
-Function: TypeAlias = Callable[[Picture], Any]
-"""Takes a picture and returns what `Answers.ok` takes, or an awaitable of it."""
+from bioscope_gql.worker.turns import GivenBack, Turns
 
 _log = logging.getLogger(__name__)
 
 
-class _GivenBack(Exception):
-    """The worker stops, and had not begun with the job."""
-
-
 class Slots:
-    """Does the jobs of a queue: fetches each picture, runs the function over it, posts the answer.
+    """Does the jobs of a queue: fetches each picture, has it classified in its turn, posts the answer.
 
-    The function runs over at most `concurrency` pictures at a time: in a thread, unless it is async. As
-    many pictures are fetched ahead. A job is done when the broker has confirmed its answer.
+    As many pictures as are classified at a time are fetched ahead. A job is done when the broker has
+    confirmed its answer.
     """
 
     def __init__(
         self,
-        function: Function,
+        turns: Turns,
         model: ModelRef,
         options: Options,
         *,
@@ -45,32 +34,26 @@ class Slots:
         outbox: Outbox,
         pictures: Pictures,
     ) -> None:
-        self._function = function
+        self._turns = turns
         self._model = model
         self._options = options
         self._answers = answers
         self._outbox = outbox
         self._pictures = pictures
-        self._turns = asyncio.Semaphore(options.concurrency)
-        self._threads = Threads(options.concurrency)
-        self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-            getattr(function, "__call__", None)  # noqa: B004 - an object whose __call__ is async
-        )
-        self._stopping = False
         self.in_hand = 0
 
     def stop(self) -> None:
         """Begin with no further picture: those that were fetched ahead come again."""
-        self._stopping = True
+        self._turns.stop()
 
     async def run(self, queue: "asyncio.Queue[Delivery | None]") -> None:
         """Work until None comes out of the queue and what is in hand is finished."""
         try:
             async with asyncio.TaskGroup() as slots:
-                for _ in range(2 * self._options.concurrency):
+                for _ in range(min(2 * self._turns.pictures_at_once, HELD_AT_MOST)):
                     slots.create_task(self._slot(queue))
         finally:
-            self._threads.close()
+            self._turns.close()
 
     async def _slot(self, queue: "asyncio.Queue[Delivery | None]") -> None:
         while (delivery := await queue.get()) is not None:
@@ -105,7 +88,7 @@ class Slots:
         lease = Lease(job.lease_seconds, partial(self._say, job, self._answers.started(job)))
         try:
             answer = await self._answer(job, lease)
-        except _GivenBack:
+        except GivenBack:
             return
         except WorkerError as error:
             _log.info("Item %s has no result: %s: %s", job.item_id, error.code, error)
@@ -121,22 +104,8 @@ class Slots:
         lease.work()
         picture = Picture.of(job, await self._pictures.fetch(job))
         lease.rest()
-        async with self._turns:
-            if self._stopping:
-                raise _GivenBack
-            lease.work()
-            found, seconds = await self._classified(picture)
+        found, seconds = await self._turns.classified(picture, lease.work)
         return self._answers.ok(job, found, seconds * 1000)
-
-    async def _classified(self, picture: Picture) -> tuple[object, float]:
-        """What the function returned, and how many seconds it took."""
-        if not self._is_async:
-            found, seconds = await self._threads.call(partial(_timed, self._function), picture)
-            if not inspect.isawaitable(found):
-                return found, seconds
-        else:
-            found = self._function(picture)
-        return await _timed_too(found)
 
     def _say(self, job: Job, message: bytes) -> "asyncio.Future[None]":
         return self._outbox.post(self._options.topics.results, str(job.item_id).encode(), message)
@@ -151,13 +120,3 @@ class Slots:
                 self._options.topics.results,
             )
         delivery.done()
-
-
-def _timed(function: Function, picture: Picture) -> tuple[object, float]:
-    began = time.perf_counter()
-    return function(picture), time.perf_counter() - began
-
-
-async def _timed_too(found: Awaitable[object]) -> tuple[object, float]:
-    began = time.perf_counter()
-    return await found, time.perf_counter() - began
