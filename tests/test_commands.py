@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -16,8 +17,18 @@ import pytest
 from bioscope_gql.embedded.stack import read_stack
 from tests.children import Children
 from tests.lab import a_picture
-from tests.processes import LIMIT_SECONDS, Server, a_folder, all_gone, bioscope, dev, started
-from tests.test_cli import environment
+from tests.processes import (
+    LIMIT_SECONDS,
+    Server,
+    a_folder,
+    all_gone,
+    bioscope,
+    dev,
+    is_zombie,
+    serving,
+    started,
+)
+from tests.test_cli import ROOT, environment
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -240,3 +251,44 @@ async def test_no_secret_is_ever_written_to_the_log(server: Server, folder: Path
     assert signatures
     assert '"path": "/graphql"' in said
     assert [secret for secret in (PASSWORD, token, *signatures) if secret in said] == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="shared memory is told apart on Linux only")
+async def test_at_rest_server_database_and_broker_take_less_than_300_mb_together(server: Server) -> None:
+    await server.until_health("ok")
+
+    worker = " ".join(server.member("worker.reference").cmdline())
+    counted = [each for each in server.family if " ".join(each.cmdline()) != worker]
+
+    assert sum(each.memory_full_info().pss for each in counted if not is_zombie(each)) < 300_000_000
+
+
+async def test_dev_starts_again_when_the_code_changes_and_leaves_nothing_when_it_is_killed(
+    folder: Path,
+) -> None:
+    shutil.copytree(
+        ROOT / "bioscope_gql", folder / "bioscope_gql", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    shutil.copytree(ROOT / "piccolo_migrations", folder / "piccolo_migrations")
+    shutil.copy(ROOT / "piccolo_conf.py", folder)
+    reloading = started(folder, "dev", "--reload", "--data-dir", "data", PYTHONPATH=str(folder))
+
+    async with reloading as server:
+        first = await server.says("Serving on ")
+        before = server.family[1:]
+        (folder / "bioscope_gql" / "vocabulary.py").touch()
+        server.url = (await server.says("Serving on ")).removeprefix("Serving on ").partition("/graphql")[0]
+        assert await all_gone(before)
+        assert server.url not in first
+        assert await server.ask("{ __typename }") == "Query"
+
+        family = server.family
+        server.send_signal(signal.SIGKILL)
+        await server.ended()
+        assert await all_gone(family)
+
+
+async def test_a_signal_ends_dev_and_what_starts_it_again(folder: Path) -> None:
+    async with serving(folder, "dev", "--reload", "--data-dir", "data") as server:
+        assert await server.stop() == 0
+    assert not (folder / "data" / "stack.json").exists()

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
+
 from bioscope_gql import migrations
 from bioscope_gql.auth import keys
 from bioscope_gql.embedded.child import Child
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 WORKER_STOP_SECONDS = 8.0
 WORKER_PAUSE_SECONDS = 1.0
+
+logger = structlog.get_logger()
 
 
 @dataclass
@@ -117,7 +121,8 @@ async def _work(stack: Stack, settings: Settings) -> None:
     while True:
         child = await Child.start(command, environment, name="worker", log_dir=stack.log_dir)
         try:
-            await child.wait()
+            status = await child.wait()
+            logger.warning("worker_ended", status=status, log=str(child.log), said=child.last_words())
         finally:
             await child.stop(WORKER_STOP_SECONDS)
         await asyncio.sleep(WORKER_PAUSE_SECONDS)
