@@ -6,14 +6,14 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo dev test check format schema bench docs up down lock
+.PHONY: help demo dev test check format schema bench docs up down lock services services-down test-services
 MAKEFLAGS += --no-print-directory
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 22
 
 demo: .venv/.runtime ## everything on this machine: pictures classified before your eyes, then it serves
 	@set --; \
@@ -31,6 +31,17 @@ dev: .venv/.runtime ## everything on this machine, serving until you press Ctrl-
 
 test: .venv/.dev ## says yes or no: behaviour, types, lint, formatting, printed contracts
 	@exec $(PY) -m pytest --numprocesses auto --dist loadfile $(ARGS)
+
+services: ## a real Kafka and a real MinIO on loopback (once: installs them, which takes minutes)
+	@services/kafka.sh start
+	@services/minio.sh start
+
+services-down: ## end those two and forget what they hold
+	@services/kafka.sh wipe
+	@services/minio.sh wipe
+
+test-services: .venv/.dev ## the tests of runs, storage and faults again, with those two
+	@exec services/test.sh $(ARGS)
 
 check: .venv/.dev ## types, lint and formatting only
 	@$(PY) -m ruff check

@@ -1,4 +1,8 @@
-"""What all tests share: one PostgreSQL and one broker for the whole run, a new database for each lab."""
+"""What all tests share: one PostgreSQL and one broker for the whole run, a new database for each lab.
+
+With BIOSCOPE_TEST_KAFKA (tests/brokers.py) and BIOSCOPE_TEST_S3 (tests/stores.py) the same labs use a real
+Kafka and a real S3 store instead of the embedded broker and the disk.
+"""
 
 import asyncio
 import itertools
@@ -13,9 +17,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 
 from bioscope_gql import migrations
 from bioscope_gql.embedded.stack import Stack
+from bioscope_gql.settings import S3
+from tests import stores
+from tests.brokers import real_kafka
 from tests.lab import Lab, Place, a_lab
 
 
@@ -40,12 +48,31 @@ class Services:
             await admin.execute(f"create database {name} template bioscope strategy file_copy")
             folder = Path(tempfile.mkdtemp(prefix="lab-", dir=self.directory))
             try:
-                yield Place(self.dsn_of(name), self.bootstrap_servers, folder, name)
+                async with a_bucket() as s3:
+                    yield Place(
+                        self.dsn_of(name), self.bootstrap_servers, folder, name, s3, embedded=not real_kafka()
+                    )
             finally:
                 await admin.execute(f"drop database {name} with (force)")
                 shutil.rmtree(folder, ignore_errors=True)
         finally:
             await admin.close()
+
+
+@asynccontextmanager
+async def a_bucket() -> AsyncIterator[S3 | None]:
+    """A bucket of a lab's own, where the environment names an S3 server."""
+    if not os.environ.get(stores.S3):
+        yield None
+        return
+    options = stores.s3_options()
+    async with stores.an_s3_store(options):
+        yield S3(
+            endpoint=options.endpoint,
+            access_key=options.access_key,
+            secret_key=SecretStr(options.secret_key),
+            bucket=options.bucket,
+        )
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -55,7 +82,7 @@ async def shared() -> AsyncIterator[Services]:
     try:
         async with Stack(directory, {"unused": 1}, durable=False) as stack:
             await migrations.forwards(stack.dsn)
-            yield Services(stack.dsn, stack.bootstrap_servers, directory)
+            yield Services(stack.dsn, real_kafka() or stack.bootstrap_servers, directory)
     finally:
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 

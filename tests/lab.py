@@ -26,7 +26,7 @@ from bioscope_gql.db import Database, Row
 from bioscope_gql.replica import Replica
 from bioscope_gql.resolvers import accounts
 from bioscope_gql.services import Services
-from bioscope_gql.settings import App, Kafka, KafkaTopics, Limits, Settings
+from bioscope_gql.settings import S3, App, Kafka, KafkaTopics, Limits, Settings
 from bioscope_gql.storage.blobs import image_key
 from bioscope_gql.vocabulary import Role, uuid7
 from tests.lab_documents import RUN, UPLOAD, WATCH
@@ -35,6 +35,7 @@ from tests.lab_worker import MODEL, TestWorker
 Json = dict[str, Any]
 
 PATIENCE_SECONDS = 20.0
+PARTITIONS = 3
 CHEAP = Parameters(
     type=Type.ID,
     version=RFC_9106_LOW_MEMORY.version,
@@ -51,15 +52,20 @@ PASSWORD = "correct horse battery"
 
 @dataclass(frozen=True)
 class Place:
-    """A database, a broker and a folder that one test has for itself; `name` is part of its topics' names."""
+    """A database, a broker and a folder that one test has for itself; `name` is part of its topics' names.
+
+    `s3` is a bucket to keep pictures in instead of the folder; not `embedded`, the broker is a real Kafka.
+    """
 
     dsn: str
     bootstrap_servers: str
     folder: Path
     name: str
+    s3: S3 | None = None
+    embedded: bool = True
 
     def settings(self, *, limits: Mapping[str, Any] | None = None, **app: Any) -> Settings:
-        """Of an embedded stack, with topics that nobody else reads."""
+        """Of an embedded stack or of real services, with topics that nobody else reads."""
         topics = KafkaTopics(
             jobs=f"{self.name}.jobs",
             results=f"{self.name}.results",
@@ -70,7 +76,13 @@ class Place:
         settings = Settings(
             app=App(port=0, **app), kafka=Kafka(topics=topics), limits=Limits(**(limits or {}))
         )
-        return settings.embedded(dsn=self.dsn, bootstrap_servers=self.bootstrap_servers, data_dir=self.folder)
+        settings = settings.embedded(
+            dsn=self.dsn, bootstrap_servers=self.bootstrap_servers, data_dir=self.folder
+        )
+        kafka = {"create_topics": not self.embedded, "topic_partitions": PARTITIONS}
+        return settings.model_copy(
+            update={"kafka": settings.kafka.model_copy(update=kafka), "s3": self.s3 or settings.s3}
+        )
 
 
 class Refused(Exception):
@@ -352,8 +364,10 @@ async def services_of(place: Place) -> AsyncIterator[Services]:
 
 
 @asynccontextmanager
-async def a_lab(place: Place, settings: Settings | None = None) -> AsyncIterator[Lab]:
-    """A server on a free port of loopback, in this process."""
+async def a_lab(
+    place: Place, settings: Settings | None = None, *, connected: bool = True
+) -> AsyncIterator[Lab]:
+    """A server on a free port of loopback, in this process; unless told otherwise once it has found Kafka."""
     settings = settings or place.settings()
     keys.generate(place.folder / "keys")
     async with AsyncExitStack() as stack:
@@ -362,9 +376,10 @@ async def a_lab(place: Place, settings: Settings | None = None) -> AsyncIterator
         opened = await stack.enter_async_context(services_module.opened(settings.at(url)))
         services = replace(opened, passwords=Passwords(CHEAP, at_once=4))
         replica = await stack.enter_async_context(
-            served(services, listening, spool=place.folder / "spool", development=True)
+            served(services, listening, spool=place.folder / "spool", development=place.embedded)
         )
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS))
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await replica.broker.connected.wait()
+        if connected:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await replica.broker.connected.wait()
         yield Lab(place, replica, services, http, url)

@@ -17,14 +17,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from bioscope_gql.embedded.kafka import Broker
-from bioscope_gql.events.messages import Job, JobImage, ModelRef, encode
+from bioscope_gql.events.messages import Job, JobImage, ModelRef, Topics, encode
 from bioscope_gql.vocabulary import uuid7
 from bioscope_gql.worker.sdk import Options, Worker
+from tests.brokers import RealBroker, a_broker, real_kafka
 
-JOBS = "bioscope.classification.jobs"
-RESULTS = "bioscope.classification.results"
-WORKERS = "bioscope.workers"
-TOPICS = {JOBS: 3, RESULTS: 3, WORKERS: 1}
+PARTITIONS = 3
 LIMIT_SECONDS = 25
 ROOT = Path(__file__).parents[1]
 
@@ -110,16 +108,23 @@ class Heard:
 
 
 class Lab:
-    def __init__(self, broker: Broker, files: Files, producer: AIOKafkaProducer) -> None:
+    def __init__(
+        self, broker: Broker | RealBroker, topics: Topics, files: Files, producer: AIOKafkaProducer
+    ) -> None:
         self.broker = broker
+        self.topics = topics
         self.files = files
         self.results = Heard()
         self.workers = Heard()
         self._producer = producer
 
     def options(self, **changes: Any) -> Options:
-        given: dict[str, Any] = {"development": True, "name": "w1"} | changes
-        return Options(bootstrap_servers=self.broker.bootstrap_servers, **given)
+        given: dict[str, Any] = {"development": self.embedded, "name": "w1"} | changes
+        return Options(bootstrap_servers=self.broker.bootstrap_servers, topics=self.topics, **given)
+
+    @property
+    def embedded(self) -> bool:
+        return isinstance(self.broker, Broker)
 
     def a_job(
         self, data: bytes = b"a picture", *, name: str = "m", version: str = "1", link: bool = True
@@ -163,7 +168,7 @@ class Lab:
     async def send_raw(self, value: bytes, headers: dict[str, str], key: str = "k") -> None:
         pairs = [(name, text.encode()) for name, text in headers.items()]
         async with asyncio.timeout(LIMIT_SECONDS):
-            await self._producer.send_and_wait(JOBS, value, key=key.encode(), headers=pairs)
+            await self._producer.send_and_wait(self.topics.jobs, value, key=key.encode(), headers=pairs)
 
     async def said_of(self, job: Job, *, until: tuple[str, ...] = ("ok", "error")) -> list[Message]:
         """What was said about a job, up to its answer."""
@@ -185,29 +190,36 @@ class Lab:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.broker.bootstrap_servers)
         await admin.start()
         try:
-            partitions = [TopicPartition(JOBS, number) for number in range(TOPICS[JOBS])]
+            partitions = [TopicPartition(self.topics.jobs, number) for number in range(PARTITIONS)]
             offsets = await admin.list_consumer_group_offsets(group, partitions=partitions)
             return sum(max(0, offset.offset) for offset in offsets.values())
         finally:
             await admin.close()
 
 
+def _topics_of_its_own() -> Topics:
+    """A real broker remembers what other labs left behind; an embedded one is new with each lab."""
+    name = f"workers-{uuid7().hex}"
+    return Topics(jobs=f"{name}.jobs", results=f"{name}.results", workers=f"{name}.workers")
+
+
 @asynccontextmanager
 async def a_lab(log_dir: Path) -> AsyncIterator[Lab]:
-    broker = Broker(TOPICS, log_dir)
+    topics = _topics_of_its_own() if real_kafka() else Topics()
+    broker = a_broker({topics.jobs: PARTITIONS, topics.results: PARTITIONS, topics.workers: 1}, log_dir)
     await broker.start()
     servers = {"bootstrap_servers": broker.bootstrap_servers}
     producer = AIOKafkaProducer(**servers)
     readers = [
         AIOKafkaConsumer(topic, **servers, auto_offset_reset="earliest", fetch_max_wait_ms=5)
-        for topic in (RESULTS, WORKERS)
+        for topic in (topics.results, topics.workers)
     ]
     tasks: list[asyncio.Task[None]] = []
     try:
         with files_served() as files:
             for client in (producer, *readers):
                 await client.start()
-            lab = Lab(broker, files, producer)
+            lab = Lab(broker, topics, files, producer)
             for heard, reader in zip((lab.results, lab.workers), readers, strict=True):
                 tasks.append(asyncio.create_task(heard.listen(reader)))
             yield lab
@@ -237,15 +249,19 @@ async def at_work(worker: Worker, options: Options) -> AsyncIterator[asyncio.Eve
 @asynccontextmanager
 async def a_process(lab: Lab, program: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """A worker in a process of its own; killed at the end, if it still lives."""
+    variables = {
+        f"BIOSCOPE_KAFKA__TOPICS__{name.upper()}": getattr(lab.topics, name)
+        for name in ("jobs", "results", "workers")
+    }
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(program),
         "--bootstrap-servers",
         lab.broker.bootstrap_servers,
-        "--development",
+        *(["--development"] if lab.embedded else []),
         *arguments,
         cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"},
+        env={"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", **variables},
         stdin=asyncio.subprocess.PIPE,
     )
     try:

@@ -24,7 +24,10 @@ from bioscope_gql.events import security, topics
 from bioscope_gql.settings import Kafka, KafkaSecurity
 
 RETRY_SECONDS = 1.0
-PING_SECONDS = 5.0
+PING_SECONDS = 2.0
+PATIENCE_SECONDS = 120.0
+"""An outage is left to the clients for so long: they come back by themselves, with what was not sent yet."""
+
 STOP_SECONDS = 5.0
 OUTAGES = (KafkaError, OSError, TimeoutError)
 """What a client raises when its broker is away or refuses it."""
@@ -101,17 +104,24 @@ class Link:
         )
         sent.add_done_callback(self._judge)
 
-    async def gone(self) -> str:
-        """Wait until this link is of no use any more, and say why."""
-        while True:
-            try:
-                async with asyncio.timeout(PING_SECONDS):
-                    await self._spoiled.wait()
-            except TimeoutError:
-                if not await self._broker.ping(PING_SECONDS):
-                    return "the broker does not answer"
-            else:
-                return "a message could not be delivered"
+    async def gone(self, tell: Callable[[bool], None]) -> str:
+        """Wait until this link is of no use any more, and say why; `tell` hears if the broker answers."""
+        heard_at = time.monotonic()
+        while not await self._is_spoiled(within=PING_SECONDS):
+            answers = await self._broker.ping(PING_SECONDS)
+            tell(answers)
+            if answers:
+                heard_at = time.monotonic()
+            elif time.monotonic() - heard_at > PATIENCE_SECONDS:
+                return f"the broker has not answered for {PATIENCE_SECONDS:.0f} s"
+        return "a message could not be delivered"
+
+    async def _is_spoiled(self, *, within: float) -> bool:
+        try:
+            async with asyncio.timeout(within):
+                return await self._spoiled.wait()
+        except TimeoutError:
+            return False
 
     def _judge(self, sent: "asyncio.Future[Any]") -> None:
         # An idempotent producer whose batch failed gets OutOfOrderSequenceNumber ever after.
@@ -139,7 +149,8 @@ Reading = Callable[[Link], Coroutine[Any, Any, None]]
 class Broker:
     """Keeps one link to Kafka open, and makes a new one whenever it went bad.
 
-    Nobody waits for it: while there is none, `link` is None and what there is to send stays where it is.
+    Nobody waits for it: while there is none, or nobody answers at its other end, `link` is None and what
+    there is to send stays where it is.
     """
 
     def __init__(self, settings: Kafka, *, development: bool) -> None:
@@ -167,15 +178,26 @@ class Broker:
         loops = [reading(link) for reading in readings]
         try:
             async with link.opened():
-                self.link = link
-                self.connected.set()
                 logger.info("kafka_connected")
-                await _first_of([link.gone(), *loops])
+                self._offer(link)
+                try:
+                    await _first_of(
+                        [link.gone(lambda answers: self._offer(link if answers else None)), *loops]
+                    )
+                finally:
+                    self._offer(None)
         finally:
-            self.link = None
-            self.connected.clear()
             for loop in loops:
                 loop.close()
+
+    def _offer(self, link: Link | None) -> None:
+        if (link is None) != (self.link is None):
+            logger.info("kafka_answers" if link else "kafka_does_not_answer")
+        self.link = link
+        if link is None:
+            self.connected.clear()
+        else:
+            self.connected.set()
 
 
 async def _first_of(parts: Sequence[Coroutine[Any, Any, Any]]) -> None:

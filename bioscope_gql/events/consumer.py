@@ -8,6 +8,7 @@ from typing import TypeAlias
 import asyncpg
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from bioscope_gql.db import is_away
 
@@ -54,8 +55,16 @@ async def consume(consumer: "AIOKafkaConsumer", apply: Apply, backlog: Backlog |
         if batches:
             backlog.begins()
             await _insist(consumer, apply, [record for batch in batches.values() for record in batch])
-            await consumer.commit()
+            await _acknowledge(consumer)
         backlog.ends(consumer, batches)
+
+
+async def _acknowledge(consumer: "AIOKafkaConsumer") -> None:
+    """A member that was away too long has lost its share: others get the batch again, which does no harm."""
+    try:
+        await consumer.commit()
+    except (CommitFailedError, IllegalStateError) as error:
+        logger.info("batch_not_acknowledged", reason=str(error) or type(error).__name__)
 
 
 async def _insist(consumer: "AIOKafkaConsumer", apply: Apply, records: Records) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
-from uuid import UUID
 
 import structlog
 
@@ -56,9 +55,8 @@ class Dispatch:
         return handed_out
 
     async def _publish(self, link: Link, taken: Sequence[Row]) -> None:
-        """A send that is certain to have failed gives its lease back; of any other the lease decides."""
-        failed: list[UUID] = []
-        for row in taken:
+        """What is certain not to have been sent gives its lease back; of anything else the lease decides."""
+        for number, row in enumerate(taken):
             job = self._job(row)
             try:
                 await link.send(
@@ -66,10 +64,11 @@ class Dispatch:
                     headers=job.headers,
                 )  # fmt: skip
             except OUTAGES as error:
-                failed.append(row["id"])
-                logger.warning("job_not_sent", item=str(row["id"]), reason=str(error))
-        if failed:
-            await items.give_back(self._services, failed)
+                # The next ones would wait as long as this one did.
+                left = [each["id"] for each in taken[number:]]
+                logger.warning("jobs_not_sent", count=len(left), reason=str(error))
+                await items.give_back(self._services, left)
+                return
 
     def _job(self, row: Row) -> Job:
         settings = self._services.settings
