@@ -1,6 +1,7 @@
 """Leases: what no worker answers in time goes out again, and ends as STALLED when its tries are used."""
 
 import asyncio
+from dataclasses import replace
 from uuid import UUID
 
 from bioscope_gql.resolvers import items
@@ -130,6 +131,24 @@ async def test_what_is_in_flight_is_bounded_over_all_dispatchers(lab: Lab) -> No
         taken = await asyncio.gather(*(items.take(lab.services, demands[0]) for _ in range(4)))
     assert [len(each) for each in taken] == [0, 0, 0, 0]
     assert await lab.db.value("select count(*) from classification_items where lease_until is not null") == 32
+
+
+async def test_answers_that_lie_unread_with_a_killed_replica_do_not_hold_dispatch_up_but_within_bounds(
+    lab: Lab,
+) -> None:
+    ada = await lab.an_analyst()
+    dataset, _ = await a_dataset_with(ada, 100)
+    async with lab.a_worker() as worker:
+        await ada.run_over(dataset)
+        await worker.jobs(32)
+        (seen,) = await items.demands(lab.services)
+        brisk, slow = replace(seen, rate=16.0), replace(seen, rate=1 / 60)
+        assert (brisk.window, brisk.overdue_seconds) == (32, 4)
+        await lab.db.execute("update classification_items set dispatched_at = dispatched_at - interval '5 s'")
+        assert await items.take(lab.services, slow) == []
+        assert len(await items.take(lab.services, brisk)) == 32
+        await lab.db.execute("update classification_items set dispatched_at = dispatched_at - interval '5 s'")
+        assert await items.take(lab.services, brisk) == []
 
 
 async def test_a_single_picture_is_not_kept_waiting_by_a_large_run_and_a_high_one_overtakes(lab: Lab) -> None:

@@ -28,9 +28,9 @@ OUTAGE_SECONDS = 60 if LONG else 10
 ROUNDS = 20 if LONG else 3
 SOON_SECONDS = 30
 """By when all is done, counted from the end of an outage."""
-GAP_SECONDS = 8
+GAP_SECONDS = 5
 """How long no job may come to the worker while replicas come and go. The group of one that was killed notices
-after 6 s; until then its share of the answers is not taken down, and takes room among what is in flight."""
+after 6 s; its share of the answers, unread until then, must not hold dispatch up."""
 
 LEASE_SECONDS = 10
 

@@ -4,6 +4,7 @@ Every function may be called by any replica at any time: an advisory lock per mo
 updates and SKIP LOCKED see to it that they don't add up.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -41,6 +42,15 @@ class Demand:
             return max(IN_FLIGHT_UNKNOWN, 2 * self.concurrency)
         return int(min(MOST_IN_FLIGHT, max(2 * self.rate, 4, 2 * self.concurrency)))
 
+    @property
+    def overdue_seconds(self) -> float:
+        """After how long an answer is far later than this pace explains, and its picture no sign of work.
+
+        With a replica that was killed, its share of the answers lies unread until Kafka notices; the others
+        go on meanwhile.
+        """
+        return math.inf if not self.rate else 1 + 1.5 * self.window / self.rate
+
 
 async def demands(services: Services) -> list[Demand]:
     """The models for which something can be handed out now."""
@@ -76,12 +86,14 @@ async def take(services: Services, demand: Demand) -> list[Row]:
         )
         if not mine:
             return []
-        flying = await tx.fetchval(
-            "select count(*) from classification_items where model = $1 and lease_until is not null"
+        flying, overdue = await tx.fetchrow(
+            "select count(*), count(*) filter (where extract(epoch from clock_timestamp() - dispatched_at) > $2)"
+            " from classification_items where model = $1 and lease_until is not null"
             " and status in ('QUEUED', 'RUNNING')",
             demand.model,
+            demand.overdue_seconds,
         )
-        room = demand.window - flying
+        room = demand.window - flying + min(overdue, demand.window)
         if room <= 0:
             return []
         wait = lease if demand.rate is None else max(lease, 3 * (flying + room) / demand.rate)
