@@ -86,10 +86,11 @@ async def take(services: Services, demand: Demand) -> list[Row]:
         )
         if not mine:
             return []
-        flying, overdue = await tx.fetchrow(
-            "select count(*), count(*) filter (where extract(epoch from clock_timestamp() - dispatched_at) > $2)"
-            " from classification_items where model = $1 and lease_until is not null"
-            " and status in ('QUEUED', 'RUNNING')",
+        [(flying, overdue)] = await tx.fetch(
+            """select count(*),
+              count(*) filter (where extract(epoch from clock_timestamp() - dispatched_at) > $2)
+            from classification_items
+            where model = $1 and lease_until is not null and status in ('QUEUED', 'RUNNING')""",
             demand.model,
             demand.overdue_seconds,
         )
