@@ -1,6 +1,6 @@
 """A worker that answers every job at once: what is left is what the line itself costs.
 
-python bench/trivial_worker.py BOOTSTRAP_SERVERS
+python bench/trivial_worker.py BOOTSTRAP_SERVERS JOBS RESULTS WORKERS    (the last three are topics)
 """
 
 import asyncio
@@ -16,22 +16,20 @@ WORKER = {"name": f"trivial-{os.getpid()}"}
 ANNOUNCE_SECONDS = 10
 
 
-async def work(servers: str) -> None:
+async def work(servers: str, jobs: str, results: str, workers: str) -> None:
     consumer = AIOKafkaConsumer(
-        "bioscope.classification.jobs",
+        jobs,
         bootstrap_servers=servers,
         auto_offset_reset="earliest",
         fetch_max_wait_ms=5,
     )
     producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_batch_size=131_072)
     async with consumer, producer:
-        announcing = asyncio.create_task(announce(producer))
+        announcing = asyncio.create_task(announce(producer, workers))
         while not announcing.done():
             for records in (await consumer.getmany(timeout_ms=100)).values():
                 for record in records:
-                    await producer.send(
-                        "bioscope.classification.results", answer(json.loads(record.value)), key=record.key
-                    )
+                    await producer.send(results, answer(json.loads(record.value)), key=record.key)
 
 
 def answer(job: Any) -> bytes:
@@ -42,7 +40,7 @@ def answer(job: Any) -> bytes:
     }).encode()  # fmt: skip
 
 
-async def announce(producer: AIOKafkaProducer) -> None:
+async def announce(producer: AIOKafkaProducer, topic: str) -> None:
     message = {
         "v": 1,
         "worker": WORKER,
@@ -51,9 +49,9 @@ async def announce(producer: AIOKafkaProducer) -> None:
         "concurrency": 8,
     }
     while True:
-        await producer.send("bioscope.workers", json.dumps(message).encode(), key=WORKER["name"].encode())
+        await producer.send(topic, json.dumps(message).encode(), key=WORKER["name"].encode())
         await asyncio.sleep(ANNOUNCE_SECONDS)
 
 
 if __name__ == "__main__":
-    asyncio.run(work(sys.argv[1]))
+    asyncio.run(work(*sys.argv[1:]))
