@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,10 +19,15 @@ PAUSE_SECONDS = 0.2
 
 
 class Answerer:
-    """`jobs` counts how often each item came, `came` says when it came first (by `time.monotonic`)."""
+    """`jobs` counts how often each item came, `came` says when it came first (by `time.monotonic`).
 
-    def __init__(self, address: str, topics: KafkaTopics) -> None:
-        self._address, self._topics = address, topics
+    `deaf_to` says which jobs it takes and never answers.
+    """
+
+    def __init__(
+        self, address: str, topics: KafkaTopics, *, deaf_to: Callable[[Any], bool] = lambda _job: False
+    ) -> None:
+        self._address, self._topics, self._deaf_to = address, topics, deaf_to
         self._name = f"sure-{topics.jobs}"
         self.jobs: Counter[str] = Counter()
         self.came: dict[str, float] = {}
@@ -48,9 +53,9 @@ class Answerer:
         announcing = asyncio.create_task(self._announce(producer))
         try:
             async for record in consumer:
-                await producer.send(
-                    self._topics.results, self._answer(json.loads(record.value)), key=record.key
-                )
+                job = json.loads(record.value)
+                if not self._deaf_to(job):
+                    await producer.send(self._topics.results, self._answer(job), key=record.key)
         finally:
             announcing.cancel()
             ends = [asyncio.create_task(client.stop()) for client in (consumer, producer)]

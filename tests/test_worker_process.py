@@ -12,7 +12,7 @@ import pytest
 
 from bioscope_gql.events.messages import Topics
 from bioscope_gql.worker.options import Options, from_command_line
-from tests.worker_lab import LIMIT_SECONDS, ROOT, Lab, a_lab, a_process
+from tests.worker_lab import LIMIT_SECONDS, ROOT, Lab, a_lab, a_process, logged
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -71,6 +71,7 @@ async def test_a_stop_finishes_what_is_in_hand_and_leaves_the_rest_to_the_next(
         await lab.said_of(in_hand, until=("started",))
         await lab.send(*waiting)
         first.send_signal(asked_by)
+        await logged(program, "pictures are in hand")
         await go(gate)
         answer = await lab.answer(in_hand)
         assert await exit_code(first) == 0
@@ -165,7 +166,7 @@ async def test_a_worker_stops_in_time_while_the_broker_is_away(lab: Lab, program
         await lab.answer(job)
         lab.broker.pause()
         process.terminate()
-        assert await asyncio.wait_for(process.wait(), 12) == 0
+        assert await exit_code(process) == 0
 
 
 async def test_the_example_is_a_worker(lab: Lab) -> None:

@@ -246,24 +246,37 @@ async def at_work(worker: Worker, options: Options) -> AsyncIterator[asyncio.Eve
             assert await running
 
 
+def log_of(program: Path) -> Path:
+    return program.with_suffix(".log")
+
+
+async def logged(program: Path, words: str) -> None:
+    """Return once a worker has written these words into its log."""
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while words not in log_of(program).read_text():
+            await asyncio.sleep(0.01)
+
+
 @asynccontextmanager
 async def a_process(lab: Lab, program: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A worker in a process of its own; killed at the end, if it still lives."""
+    """A worker in a process of its own; killed at the end, if it still lives. See `log_of`."""
     variables = {
         f"BIOSCOPE_KAFKA__TOPICS__{name.upper()}": getattr(lab.topics, name)
         for name in ("jobs", "results", "workers")
     }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(program),
-        "--bootstrap-servers",
-        lab.broker.bootstrap_servers,
-        *(["--development"] if lab.embedded else []),
-        *arguments,
-        cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", **variables},
-        stdin=asyncio.subprocess.PIPE,
-    )
+    with log_of(program).open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(program),
+            "--bootstrap-servers",
+            lab.broker.bootstrap_servers,
+            *(["--development"] if lab.embedded else []),
+            *arguments,
+            cwd=ROOT,
+            env={"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", **variables},
+            stdin=asyncio.subprocess.PIPE,
+            stderr=log,
+        )
     try:
         yield process
     finally:
