@@ -21,13 +21,13 @@ PAUSE_SECONDS = 0.2
 class Answerer:
     """`jobs` counts how often each item came, `came` says when it came first (by `time.monotonic`).
 
-    `deaf_to` says which jobs it takes and never answers.
+    `gives_up` says which jobs it starts and never answers.
     """
 
     def __init__(
-        self, address: str, topics: KafkaTopics, *, deaf_to: Callable[[Any], bool] = lambda _job: False
+        self, address: str, topics: KafkaTopics, *, gives_up: Callable[[Any], bool] = lambda _job: False
     ) -> None:
-        self._address, self._topics, self._deaf_to = address, topics, deaf_to
+        self._address, self._topics, self._gives_up = address, topics, gives_up
         self._name = f"sure-{topics.jobs}"
         self.jobs: Counter[str] = Counter()
         self.came: dict[str, float] = {}
@@ -54,21 +54,28 @@ class Answerer:
         try:
             async for record in consumer:
                 job = json.loads(record.value)
-                if not self._deaf_to(job):
-                    await producer.send(self._topics.results, self._answer(job), key=record.key)
+                said = self._started(job) if self._gives_up(job) else self._answer(job)
+                await producer.send(self._topics.results, said, key=record.key)
         finally:
             announcing.cancel()
             ends = [asyncio.create_task(client.stop()) for client in (consumer, producer)]
             await asyncio.wait([announcing, *ends], timeout=5)
 
     def _answer(self, job: Any) -> bytes:
+        self._count(job)
+        scores = [{"label": "a", "confidence": 0.9}]
+        return json.dumps({**self._head(job), "status": "ok", "model": MODEL, "scores": scores}).encode()
+
+    def _started(self, job: Any) -> bytes:
+        self._count(job)
+        return json.dumps({**self._head(job), "status": "started"}).encode()
+
+    def _count(self, job: Any) -> None:
         self.came.setdefault(job["itemId"], time.monotonic())
         self.jobs[job["itemId"]] += 1
-        answer = {
-            "v": 1, "itemId": job["itemId"], "attempt": job["attempt"], "status": "ok", "model": MODEL,
-            "scores": [{"label": "a", "confidence": 0.9}], "worker": {"name": self._name},
-        }  # fmt: skip
-        return json.dumps(answer).encode()
+
+    def _head(self, job: Any) -> dict[str, Any]:
+        return {"v": 1, "itemId": job["itemId"], "attempt": job["attempt"], "worker": {"name": self._name}}
 
     async def _announce(self, producer: AIOKafkaProducer) -> None:
         message = {

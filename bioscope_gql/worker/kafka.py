@@ -70,9 +70,7 @@ async def producer(options: Options) -> AsyncIterator[AIOKafkaProducer]:
         yield made
     finally:
         # it would wait for unsent messages as long as an outage lasts
-        if not await bounded(made.stop()):
-            await bounded(made._sender.close(), 1)  # noqa: SLF001 - there is no public way to give up
-            await bounded(made.client.close(), 1)
+        await unbroken(_given_up(made, made._sender, made.client))  # noqa: SLF001 - nothing public does
 
 
 @asynccontextmanager
@@ -93,7 +91,7 @@ async def consumer(
         await made.start()
         yield made
     finally:
-        await bounded(made.stop())
+        await unbroken(_given_up(made, made._client))  # noqa: SLF001 - nothing public does
 
 
 def _times(options: Options) -> dict[str, Any]:
@@ -112,6 +110,27 @@ def _times(options: Options) -> dict[str, Any]:
         "request_timeout_ms": 3_000,
         "partition_assignment_strategy": (PatientAssignor,),
     }
+
+
+async def _given_up(client: Any, *parts: Any) -> None:
+    """End a client; where its broker does not let it, end its parts: their connections would stay."""
+    if not await bounded(client.stop()):
+        for part in parts:
+            await bounded(part.close(), 1)
+
+
+async def unbroken(ending: Awaitable[None]) -> None:
+    """Await the end of a client to its own end, even when cancelled meanwhile: it is bounded."""
+    task = asyncio.ensure_future(ending)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 async def bounded(ending: Awaitable[object], seconds: float = _STOP_SECONDS) -> bool:
