@@ -183,14 +183,6 @@ def _with_scope(viewer: Viewer, scope: ServiceScope, condition: str = "true") ->
     return condition if viewer.has(scope) else "false"
 
 
-def _image_in_flight(viewer: Viewer, alias: str) -> str:
-    return _with_scope(
-        viewer,
-        ServiceScope.IMAGES_READ,
-        f"exists (select from classification_items f where f.image = {alias}.id and {IN_FLIGHT})",
-    )
-
-
 def _dataset_ids(viewer: Viewer, args: Args) -> str:
     me = args(viewer.id)
     return (
@@ -225,15 +217,25 @@ def visible_datasets(viewer: Viewer, args: Args, alias: str) -> str:
 
 
 def visible_images(viewer: Viewer, args: Args, alias: str) -> str:
-    """What is told of pictures; whose bytes may be read, `visible_originals` says."""
+    """What is told of pictures; whose bytes may be read, `visible_originals` says.
+
+    What is in flight is few and comes as an array, so that a list of them need not try every picture.
+    """
     if viewer.is_person:
         return _within(viewer, args, f"{alias}.dataset")
-    return _any_of(_image_in_flight(viewer, alias), _with_scope(viewer, ServiceScope.RESULTS_READ))
+    in_flight = f"{alias}.id = any(array(select f.image from classification_items f where {IN_FLIGHT}))"
+    return _any_of(
+        _with_scope(viewer, ServiceScope.IMAGES_READ, in_flight),
+        _with_scope(viewer, ServiceScope.RESULTS_READ),
+    )
 
 
 def visible_originals(viewer: Viewer, args: Args, alias: str) -> str:
-    """Pictures whose bytes may be read; of a machine those in flight only, whatever else it sees."""
-    return visible_images(viewer, args, alias) if viewer.is_person else _image_in_flight(viewer, alias)
+    """Pictures whose bytes may be read, one at a time; a machine's in flight only, whatever else it sees."""
+    if viewer.is_person:
+        return visible_images(viewer, args, alias)
+    in_flight = f"exists (select from classification_items f where f.image = {alias}.id and {IN_FLIGHT})"
+    return _with_scope(viewer, ServiceScope.IMAGES_READ, in_flight)
 
 
 def visible_classifications(viewer: Viewer, args: Args, alias: str) -> str:

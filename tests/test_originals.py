@@ -8,8 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
 
+from bioscope_gql import db
 from bioscope_gql.events.messages import Topics
+from bioscope_gql.services import Services
+from bioscope_gql.storage.s3 import S3Options, S3Store
+from bioscope_gql.transport.oauth import TokenEndpoint
+from bioscope_gql.transport.originals import Originals
 from bioscope_gql.worker.sdk import Options, Picture, Worker
 from tests.lab import PATIENCE_SECONDS, Lab, Person, Place, a_lab, a_picture
 from tests.lab_machines import Machine, a_machine
@@ -136,6 +142,42 @@ async def test_a_picture_whose_bytes_are_gone_is_not_found(lab: Lab) -> None:
     await lab.services.store.delete([key])
 
     assert told(await get(ada, original(id))) == (404, "NOT_FOUND")
+
+
+def routes_over(services: Services) -> httpx.AsyncClient:
+    originals = Originals(services, origin_of=lambda _: "http://lab.example")
+    app = Starlette(routes=[*originals.routes(), TokenEndpoint(services).route()])
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://lab.example")
+
+
+async def test_while_the_store_is_away_the_answer_says_when_to_come_again(lab: Lab) -> None:
+    ada = await lab.a_user()
+    id = (await ada.images(await ada.a_dataset(), 1))[0]
+    away = S3Options(
+        endpoint="http://127.0.0.1:9",
+        access_key="a",
+        secret_key="b" * 8,
+        bucket="pictures",
+        region="us-east-1",
+    )
+    async with S3Store(away) as store, routes_over(lab.with_services(store=store)) as http:
+        answer = await http.get(original(id), headers=ada.headers)
+
+    assert (told(answer), answer.headers["retry-after"]) == ((503, "SERVICE_UNAVAILABLE"), "5")
+
+
+async def test_while_the_database_is_away_the_answer_says_when_to_come_again(lab: Lab) -> None:
+    machine = await a_machine(lab, "IMAGES_READ")
+    async with db.connected(lab.place.dsn, pool_min=1, pool_max=1, statement_timeout_ms=1000) as database:
+        pass
+    form = {"grant_type": "client_credentials", "client_id": machine.client_id, "client_secret": "x"}
+    async with routes_over(lab.with_services(db=database)) as http:
+        answers = [await http.get(path(SOME_ID), headers=machine.headers) for path in (original, download)]
+        token = await http.post("/oauth/token", data=form)
+
+    assert [told(answer) for answer in answers] == [(503, "SERVICE_UNAVAILABLE")] * 2
+    assert (token.status_code, token.json()["error"]) == (503, "temporarily_unavailable")
+    assert {answer.headers["retry-after"] for answer in (*answers, token)} == {"5"}
 
 
 async def test_a_machine_reads_pictures_in_flight_only_whatever_else_it_sees(lab: Lab) -> None:

@@ -156,7 +156,7 @@ async def issue(
     ends = await services.db.value(ISSUE, row["id"], session, sorted(scopes), token_ends)
     if ends is None:
         raise InvalidCredentials(WRONG)
-    seconds = max(1, round((ends - asked).total_seconds()))
+    seconds = max(1, int((ends - asked).total_seconds()))
     return Issued(token, seconds, [ServiceScope(scope) for scope in sorted(scopes)])
 
 

@@ -156,7 +156,8 @@ class Image(View, Node, table=tables.Image):
     metadata: JSON = strawberry.field(description="What people added; an update replaces it whole.")
     file_metadata: JSON = strawberry.field(description="What the file says of itself.")
     created_at: datetime
-    dataset: Dataset = belongs_to(tables.Image.dataset, lambda: Dataset)
+    # Not by a rule of its own: a machine's picture may come out of flight between two statements.
+    dataset: Dataset = belongs_to(tables.Image.dataset, lambda: Dataset, visible=named_on_visible_rows)
     device: Device | None = belongs_to(tables.Image.device, lambda: Device, visible=named_on_visible_rows)
     uploaded_by: Actor | None = either(
         (tables.Image.uploaded_by, lambda: User),
