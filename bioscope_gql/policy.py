@@ -172,15 +172,8 @@ IN_FLIGHT = f"f.lease_until is not null and f.status in ('{ItemStatus.QUEUED}', 
 """What makes an item `f` one that a worker may be at: handed out in this attempt, and open."""
 
 
-def _any_of(*conditions: str) -> str:
-    held = [condition for condition in conditions if condition != "false"]
-    if "true" in held:
-        return "true"
-    return f"({' or '.join(held)})" if held else "false"
-
-
-def _with_scope(viewer: Viewer, scope: ServiceScope, condition: str = "true") -> str:
-    return condition if viewer.has(scope) else "false"
+def _if_it_has(viewer: Viewer, scope: ServiceScope) -> str:
+    return "true" if viewer.has(scope) else "false"
 
 
 def _dataset_ids(viewer: Viewer, args: Args) -> str:
@@ -199,21 +192,20 @@ def visible_datasets(viewer: Viewer, args: Args, alias: str) -> str:
     """Of a machine: those it may upload to, those of pictures that it reads, or all whose runs it reads."""
     if viewer.is_person:
         return _within(viewer, args, f"{alias}.id")
-    granted = "false"
+    if viewer.has(ServiceScope.RESULTS_READ):
+        return "true"
+    seen = []
     if viewer.has(ServiceScope.IMAGES_WRITE):
-        granted = (
+        seen.append(
             f"exists (select from dataset_grants g where g.dataset = {alias}.id"
             f" and g.service_account = {args(viewer.id)})"
         )
-    in_flight = (
-        "exists (select from classification_items f join classifications c on c.id = f.classification"
-        f" where c.dataset = {alias}.id and {IN_FLIGHT})"
-    )
-    return _any_of(
-        granted,
-        _with_scope(viewer, ServiceScope.IMAGES_READ, in_flight),
-        _with_scope(viewer, ServiceScope.RESULTS_READ),
-    )
+    if viewer.has(ServiceScope.IMAGES_READ):
+        seen.append(
+            "exists (select from classification_items f join classifications c on c.id = f.classification"
+            f" where c.dataset = {alias}.id and {IN_FLIGHT})"
+        )
+    return f"({' or '.join(seen)})" if seen else "false"
 
 
 def visible_images(viewer: Viewer, args: Args, alias: str) -> str:
@@ -223,11 +215,10 @@ def visible_images(viewer: Viewer, args: Args, alias: str) -> str:
     """
     if viewer.is_person:
         return _within(viewer, args, f"{alias}.dataset")
+    if viewer.has(ServiceScope.RESULTS_READ):
+        return "true"
     in_flight = f"{alias}.id = any(array(select f.image from classification_items f where {IN_FLIGHT}))"
-    return _any_of(
-        _with_scope(viewer, ServiceScope.IMAGES_READ, in_flight),
-        _with_scope(viewer, ServiceScope.RESULTS_READ),
-    )
+    return in_flight if viewer.has(ServiceScope.IMAGES_READ) else "false"
 
 
 def visible_originals(viewer: Viewer, args: Args, alias: str) -> str:
@@ -235,24 +226,24 @@ def visible_originals(viewer: Viewer, args: Args, alias: str) -> str:
     if viewer.is_person:
         return visible_images(viewer, args, alias)
     in_flight = f"exists (select from classification_items f where f.image = {alias}.id and {IN_FLIGHT})"
-    return _with_scope(viewer, ServiceScope.IMAGES_READ, in_flight)
+    return in_flight if viewer.has(ServiceScope.IMAGES_READ) else "false"
 
 
 def visible_classifications(viewer: Viewer, args: Args, alias: str) -> str:
     if not viewer.is_person:
-        return _with_scope(viewer, ServiceScope.RESULTS_READ)
+        return _if_it_has(viewer, ServiceScope.RESULTS_READ)
     return _within(viewer, args, f"{alias}.dataset")
 
 
 def visible_results(viewer: Viewer, args: Args, alias: str) -> str:
     if not viewer.is_person:
-        return _with_scope(viewer, ServiceScope.RESULTS_READ)
+        return _if_it_has(viewer, ServiceScope.RESULTS_READ)
     return _within(viewer, args, f"{alias}.dataset")
 
 
 def visible_items(viewer: Viewer, args: Args, alias: str) -> str:
     if not viewer.is_person:
-        return _with_scope(viewer, ServiceScope.RESULTS_READ)
+        return _if_it_has(viewer, ServiceScope.RESULTS_READ)
     if viewer.is_admin:
         return "true"
     return (
@@ -296,7 +287,7 @@ def seen_by_all(viewer: Viewer, args: Args, alias: str) -> str:  # noqa: ARG001 
 
 def visible_devices(viewer: Viewer, args: Args, alias: str) -> str:  # noqa: ARG001 - one shape for all rules
     """Every signed-in person sees all devices; so does a machine that reports that they are alive."""
-    return "true" if viewer.is_person else _with_scope(viewer, ServiceScope.DEVICES_HEARTBEAT)
+    return "true" if viewer.is_person else _if_it_has(viewer, ServiceScope.DEVICES_HEARTBEAT)
 
 
 def seen_by_admins(viewer: Viewer, args: Args, alias: str) -> str:  # noqa: ARG001 - one shape for all rules

@@ -110,6 +110,20 @@ async def test_results_read_reaches_runs_results_and_facts_of_pictures_of_every_
     assert updates == ["COMPLETED"]
 
 
+@pytest.mark.parametrize("scope", ["IMAGES_READ", "IMAGES_WRITE", "DEVICES_HEARTBEAT"])
+async def test_scopes_together_reach_what_each_of_them_reaches(lab: Lab, scope: str) -> None:
+    machine = await a_machine(lab, "RESULTS_READ", scope)
+    async with lab.a_worker() as worker:
+        _, dataset, ids, _ = await one_in_flight(lab, worker)
+        found = await machine.ask("""
+            { images { nodes { id dataset { id } } }
+              classifications { nodes { dataset { id } image { id } } } }""")
+
+    assert {node["id"] for node in found["images"]["nodes"]} == set(ids)
+    assert {node["dataset"]["id"] for node in found["images"]["nodes"]} == {dataset}
+    assert found["classifications"]["nodes"] == [{"dataset": {"id": dataset}, "image": {"id": ids[0]}}]
+
+
 @pytest.mark.parametrize("scopes", [["RESULTS_READ"], ["RESULTS_READ", "IMAGES_READ"], EVERY])
 @pytest.mark.parametrize("link", ["downloadUrl", "thumbnailUrl"])
 async def test_who_sees_pictures_that_are_not_in_flight_gets_no_links(
