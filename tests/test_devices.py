@@ -1,5 +1,6 @@
 """Devices: made, changed, heard from, retired; and the pictures that came from them."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -176,6 +177,16 @@ async def test_a_heartbeat_makes_a_device_online_and_merges_what_it_says(lab: La
 
     await lab.db.execute("update devices set last_seen_at = clock_timestamp() - interval '61 seconds'")
     assert (await admin.ask(ONE, id=id))["status"] == "OFFLINE"
+
+
+async def test_heartbeats_that_come_at_once_all_leave_their_mark(lab: Lab) -> None:
+    admin = await lab.an_admin()
+    id = (await a_device(admin))["id"]
+    said = [{f"part{number}": number} for number in range(8)]
+    await asyncio.gather(*(admin.ask(BEAT, input={"deviceId": id, "metadata": each}) for each in said))
+    heard = (await admin.ask(ONE, id=id))["metadata"]["heartbeat"]
+
+    assert heard == {f"part{number}": number for number in range(8)}
 
 
 async def test_a_heartbeat_fits_into_the_bounds_of_metadata_or_changes_nothing(lab: Lab) -> None:
