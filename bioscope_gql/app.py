@@ -15,17 +15,20 @@ from bioscope_gql.observability import RequestId
 from bioscope_gql.policy import Viewer
 from bioscope_gql.replica import Replica
 from bioscope_gql.resolvers import accounts
-from bioscope_gql.schema import schema
+from bioscope_gql.schema import machines, schema
 from bioscope_gql.schema.context import Context
 from bioscope_gql.services import Services
 from bioscope_gql.settings import Settings
 from bioscope_gql.storage.disk import DiskStore
 from bioscope_gql.storage.opening import signer_of
+from bioscope_gql.transport.documents import Operation
 from bioscope_gql.transport.execution import Call
 from bioscope_gql.transport.files import Files
 from bioscope_gql.transport.health import Health
 from bioscope_gql.transport.http import GraphQLEndpoint
 from bioscope_gql.transport.limits import Limits
+from bioscope_gql.transport.oauth import TokenEndpoint
+from bioscope_gql.transport.originals import Originals
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -45,11 +48,14 @@ class Application:
             limits=_limits(settings),
             introspection=settings.app.introspection,
             allowed_origins=settings.app.cors_origins,
+            permit=_permit,
         )
         routes: list[BaseRoute] = [
             Route("/graphql", self._endpoint),
             WebSocketRoute("/graphql", self._endpoint),
             Route("/.well-known/jwks.json", _Jwks(settings)),
+            TokenEndpoint(services).route(),
+            *Originals(services, origin_of=lambda scope: _origin(settings, scope)).routes(),
             *_health(replica).routes(),
         ]
         if isinstance(services.store, DiskStore):
@@ -93,10 +99,19 @@ class _Contexts:
             services=self._services,
             caller=viewer,
             request_id=call.request_id,
-            origin=self._services.settings.app.public_url or _own_address(connection.scope),
+            origin=_origin(self._services.settings, connection.scope),
             user_agent=connection.headers.get("user-agent"),
             response_headers=call.response_headers,
         )
+
+
+def _permit(operation: Operation, viewer: Viewer) -> None:
+    """A machine gets no further than its scopes reach."""
+    machines.permit(schema()._schema, operation.document, operation.name, viewer)
+
+
+def _origin(settings: Settings, scope: Any) -> str:
+    return settings.app.public_url or _own_address(scope)
 
 
 def _own_address(scope: Any) -> str:

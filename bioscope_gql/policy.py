@@ -1,20 +1,22 @@
-"""Who may do what, and who sees which rows. No other module compares roles or levels.
+"""Who may do what, and who sees which rows. No other module compares roles, levels or scopes.
 
 A `visible_<things>` function writes a condition for a WHERE; its second argument collects values, its
 third is the alias by which the statement knows the table. What hangs on a dataset is seen by whoever
-sees the dataset: its owner, those with a grant, admins.
+sees the dataset: its owner, those with a grant, admins. A machine sees what one of its scopes is for,
+and nothing besides.
 """
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import TypeVar
 from uuid import UUID
 
 from bioscope_gql import tables
 from bioscope_gql.db import Args, Row
 from bioscope_gql.errors import Forbidden
-from bioscope_gql.vocabulary import AccessLevel, Role, ServiceScope, UserStatus
+from bioscope_gql.vocabulary import AccessLevel, ItemStatus, Role, ServiceScope, UserStatus
 
 LADDER = {Role.USER: 1, Role.ANALYST: 2, Role.ADMIN: 3}
 LEVELS = {AccessLevel.VIEW: 1, AccessLevel.CONTRIBUTE: 2, AccessLevel.MANAGE: 3}
@@ -29,13 +31,22 @@ class Action(StrEnum):
     RUN_MODELS = "run a model"
     MANAGE_USERS = "manage accounts"
     READ_DEAD_LETTERS = "read dead letters"
+    MANAGE_SERVICE_ACCOUNTS = "manage service accounts"
+    MANAGE_DEVICES = "manage devices"
+    REPORT_DEVICES = "report that a device is alive"
 
 
 NEEDS = {
     Action.RUN_MODELS: Role.ANALYST,
     Action.MANAGE_USERS: Role.ADMIN,
     Action.READ_DEAD_LETTERS: Role.ADMIN,
+    Action.MANAGE_SERVICE_ACCOUNTS: Role.ADMIN,
+    Action.MANAGE_DEVICES: Role.ADMIN,
+    Action.REPORT_DEVICES: Role.ADMIN,
 }
+
+SCOPED = {Action.REPORT_DEVICES: ServiceScope.DEVICES_HEARTBEAT}
+"""What a machine may do too, and the scope that it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +68,14 @@ class Viewer:
     def is_person(self) -> bool:
         return self.role is not None
 
+    def has(self, scope: ServiceScope) -> bool:
+        """Whether this is a machine with that scope. People have none: they have roles."""
+        return self.role is None and scope in self.scopes
+
     def may(self, action: Action) -> bool:
-        return self.role is not None and LADDER[self.role] >= LADDER[NEEDS[action]]
+        if self.role is None:
+            return action in SCOPED and self.has(SCOPED[action])
+        return LADDER[self.role] >= LADDER[NEEDS[action]]
 
     def must(self, action: Action) -> None:
         """
@@ -68,7 +85,8 @@ class Viewer:
         if self.may(action):
             return
         if self.role is None:
-            raise Forbidden(f"A service account may not {action}; sign in as a person.", "SCOPE")
+            help = f"it takes the scope {SCOPED[action]}" if action in SCOPED else "sign in as a person"
+            raise Forbidden(f"This service account may not {action}; {help}.", "SCOPE")
         needed = NEEDS[action]
         raise Forbidden(
             f"It takes the role {needed} to {action}; yours is {self.role}. Ask an admin for it.", "ROLE"
@@ -97,23 +115,69 @@ def email_for(viewer: Viewer, user: Row) -> str | None:
     return email if viewer.is_admin or viewer.id == user["id"] else None
 
 
+T = TypeVar("T")
+
+
+def for_admins(viewer: Viewer, value: T) -> T | None:
+    """What only admins are told, such as a machine's client id and scopes."""
+    return value if viewer.is_admin else None
+
+
+def must_read_originals(viewer: Viewer) -> None:
+    """
+    Raises:
+        Forbidden: the viewer is a machine that is not for reading pictures.
+    """
+    if not viewer.is_person and not viewer.has(ServiceScope.IMAGES_READ):
+        raise Forbidden(
+            f"This service account may not read pictures; it takes the scope {ServiceScope.IMAGES_READ}.",
+            "SCOPE",
+        )
+
+
+def may_link(viewer: Viewer) -> bool:
+    """Whether a picture that the viewer sees may be linked to.
+
+    A machine's links lead to pictures in flight only; one that sees others too gets the bytes of those
+    in flight from `/images/{id}/original`.
+    """
+    others = set(viewer.scopes) - {ServiceScope.IMAGES_READ, ServiceScope.DEVICES_HEARTBEAT}
+    return viewer.is_person or (viewer.has(ServiceScope.IMAGES_READ) and not others)
+
+
 def access_level(viewer: Viewer, args: Args, alias: str) -> str:
-    """An expression for what the viewer may do in the dataset `alias`; null when they can't see it."""
+    """An expression for what the viewer may do in the dataset `alias`; null when they can't see it.
+
+    A machine's grant is good for uploading, whatever its level says beyond that.
+    """
     if viewer.is_admin:
         return f"'{AccessLevel.MANAGE}'"
+    if not viewer.is_person:
+        if not viewer.has(ServiceScope.IMAGES_WRITE):
+            return f"'{AccessLevel.VIEW}'"
+        return (
+            f"case when exists (select from dataset_grants g where g.dataset = {alias}.id"
+            f" and g.service_account = {args(viewer.id)} and g.level <> '{AccessLevel.VIEW}')"
+            f" then '{AccessLevel.CONTRIBUTE}' else '{AccessLevel.VIEW}' end"
+        )
     me = args(viewer.id)
-    holder = "user" if viewer.is_person else "service_account"
     return (
         f"case when {alias}.owner = {me} then '{AccessLevel.MANAGE}'"
         f" else (select g.level from dataset_grants g"
-        f' where g.dataset = {alias}.id and g."{holder}" = {me}) end'
+        f' where g.dataset = {alias}.id and g."user" = {me}) end'
     )
+
+
+IN_FLIGHT = f"f.lease_until is not null and f.status in ('{ItemStatus.QUEUED}', '{ItemStatus.RUNNING}')"
+"""What makes an item `f` one that a worker may be at: handed out in this attempt, and open."""
+
+
+def _if_it_has(viewer: Viewer, scope: ServiceScope) -> str:
+    return "true" if viewer.has(scope) else "false"
 
 
 def _dataset_ids(viewer: Viewer, args: Args) -> str:
     me = args(viewer.id)
-    if not viewer.is_person:
-        return f"array(select dataset from dataset_grants where service_account = {me})"
     return (
         f"array(select id from datasets where owner = {me}"
         f' union all select dataset from dataset_grants where "user" = {me})'
@@ -125,22 +189,61 @@ def _within(viewer: Viewer, args: Args, dataset: str) -> str:
 
 
 def visible_datasets(viewer: Viewer, args: Args, alias: str) -> str:
-    return _within(viewer, args, f"{alias}.id")
+    """Of a machine: those it may upload to, those of pictures that it reads, or all whose runs it reads."""
+    if viewer.is_person:
+        return _within(viewer, args, f"{alias}.id")
+    if viewer.has(ServiceScope.RESULTS_READ):
+        return "true"
+    seen = []
+    if viewer.has(ServiceScope.IMAGES_WRITE):
+        seen.append(
+            f"exists (select from dataset_grants g where g.dataset = {alias}.id"
+            f" and g.service_account = {args(viewer.id)})"
+        )
+    if viewer.has(ServiceScope.IMAGES_READ):
+        seen.append(
+            "exists (select from classification_items f join classifications c on c.id = f.classification"
+            f" where c.dataset = {alias}.id and {IN_FLIGHT})"
+        )
+    return f"({' or '.join(seen)})" if seen else "false"
 
 
 def visible_images(viewer: Viewer, args: Args, alias: str) -> str:
-    return _within(viewer, args, f"{alias}.dataset")
+    """What is told of pictures; whose bytes may be read, `visible_originals` says.
+
+    What is in flight is few and comes as an array, so that a list of them need not try every picture.
+    """
+    if viewer.is_person:
+        return _within(viewer, args, f"{alias}.dataset")
+    if viewer.has(ServiceScope.RESULTS_READ):
+        return "true"
+    in_flight = f"{alias}.id = any(array(select f.image from classification_items f where {IN_FLIGHT}))"
+    return in_flight if viewer.has(ServiceScope.IMAGES_READ) else "false"
+
+
+def visible_originals(viewer: Viewer, args: Args, alias: str) -> str:
+    """Pictures whose bytes may be read, one at a time; a machine's in flight only, whatever else it sees."""
+    if viewer.is_person:
+        return visible_images(viewer, args, alias)
+    in_flight = f"exists (select from classification_items f where f.image = {alias}.id and {IN_FLIGHT})"
+    return in_flight if viewer.has(ServiceScope.IMAGES_READ) else "false"
 
 
 def visible_classifications(viewer: Viewer, args: Args, alias: str) -> str:
+    if not viewer.is_person:
+        return _if_it_has(viewer, ServiceScope.RESULTS_READ)
     return _within(viewer, args, f"{alias}.dataset")
 
 
 def visible_results(viewer: Viewer, args: Args, alias: str) -> str:
+    if not viewer.is_person:
+        return _if_it_has(viewer, ServiceScope.RESULTS_READ)
     return _within(viewer, args, f"{alias}.dataset")
 
 
 def visible_items(viewer: Viewer, args: Args, alias: str) -> str:
+    if not viewer.is_person:
+        return _if_it_has(viewer, ServiceScope.RESULTS_READ)
     if viewer.is_admin:
         return "true"
     return (
@@ -151,6 +254,8 @@ def visible_items(viewer: Viewer, args: Args, alias: str) -> str:
 
 def visible_grants(viewer: Viewer, args: Args, alias: str) -> str:
     """In full for those who manage the dataset; otherwise one's own."""
+    if not viewer.is_person:
+        return "false"
     if viewer.is_admin:
         return "true"
     me = args(viewer.id)
@@ -163,6 +268,8 @@ def visible_grants(viewer: Viewer, args: Args, alias: str) -> str:
 
 def visible_users(viewer: Viewer, args: Args, alias: str) -> str:
     """Admins see everybody; others themselves and those with whom they share a dataset."""
+    if not viewer.is_person:
+        return "false"
     if viewer.is_admin:
         return "true"
     mine = _dataset_ids(viewer, args)
@@ -174,8 +281,13 @@ def visible_users(viewer: Viewer, args: Args, alias: str) -> str:
 
 
 def seen_by_all(viewer: Viewer, args: Args, alias: str) -> str:  # noqa: ARG001 - one shape for all rules
-    """For what every signed-in person may see: devices, models, and the name behind a visible row."""
+    """For what every signed-in person may see: models, and the name behind a visible row."""
     return "true" if viewer.is_person else "false"
+
+
+def visible_devices(viewer: Viewer, args: Args, alias: str) -> str:  # noqa: ARG001 - one shape for all rules
+    """Every signed-in person sees all devices; so does a machine that reports that they are alive."""
+    return "true" if viewer.is_person else _if_it_has(viewer, ServiceScope.DEVICES_HEARTBEAT)
 
 
 def seen_by_admins(viewer: Viewer, args: Args, alias: str) -> str:  # noqa: ARG001 - one shape for all rules
@@ -192,7 +304,8 @@ Visibility = Callable[[Viewer, Args, str], str]
 
 VISIBLE: dict[type[tables.Table], Visibility] = {
     tables.User: visible_users,
-    tables.Device: seen_by_all,
+    tables.ServiceAccount: seen_by_admins,
+    tables.Device: visible_devices,
     tables.Model: seen_by_all,
     tables.DeadLetter: seen_by_admins,
     tables.Dataset: visible_datasets,

@@ -28,6 +28,14 @@ class ServiceScope(StrEnum):
     RESULTS_READ = "RESULTS_READ"
 
 
+class DeviceStatus(StrEnum):
+    """Whether a microscope was heard from lately."""
+
+    ONLINE = "ONLINE"
+    OFFLINE = "OFFLINE"
+    RETIRED = "RETIRED"
+
+
 class AccessLevel(StrEnum):
     """What somebody may do in a dataset; each level includes the ones before it."""
 

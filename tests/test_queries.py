@@ -6,7 +6,9 @@ import pytest
 from graphql import get_named_type
 
 from bioscope_gql.schema import schema
+from bioscope_gql.vocabulary import uuid7
 from tests.lab import Lab, Person
+from tests.lab_machines import a_machine
 from tests.statements import heard
 
 GRID = """
@@ -33,9 +35,14 @@ COSTS = {
     "classificationResults": ("{ classificationResults { nodes { label } pageInfo { hasNextPage } } }", 2),
     "model": ("query ($model: ID!) { model(id: $model) { name labels } }", 2),
     "models": ("{ models { nodes { name } pageInfo { hasNextPage } } }", 2),
+    "device": ("query ($device: ID!) { device(id: $device) { name metadata } }", 2),
+    "devices": ("{ devices { nodes { name } pageInfo { hasNextPage } } }", 2),
+    "serviceAccounts": ("{ serviceAccounts { nodes { name scopes } pageInfo { hasNextPage } } }", 2),
     "deadLetters": ("{ deadLetters { nodes { reason } pageInfo { hasNextPage } } }", 2),
 }  # fmt: skip
 """A query of each root field and its statements; one of them reads who asks."""
+
+FOR_ADMINS = {"deadLetters", "serviceAccounts"}
 
 EDGES = {
     "Dataset.owner": ("{ datasets { nodes { owner { name } } } }", 3),
@@ -46,6 +53,10 @@ EDGES = {
     "Dataset.images.totalCount": ("{ datasets { nodes { images { totalCount } } } }", 3),
     "Dataset.classifications": ("{ datasets { nodes { classifications { nodes { id } } } } }", 3),
     "Image.dataset": ("{ images { nodes { dataset { name } } } }", 3),
+    "Image.device": ("{ images { nodes { device { name } } } }", 3),
+    "Device.status": ("{ devices { nodes { status } } }", 3),
+    "Device.images": ("{ devices { nodes { images { nodes { id } } } } }", 3),
+    "Device.images.totalCount": ("{ devices { nodes { images { totalCount } } } }", 3),
     "Image.uploadedBy": ("{ images { nodes { uploadedBy { name } } } }", 3),
     "Image.latestResult": ("{ images { nodes { latestResult { label } } } }", 3),
     "Image.results": ("{ images { nodes { results { nodes { label } } } } }", 3),
@@ -85,6 +96,13 @@ async def classified(lab: Lab, *, datasets: int, images: int) -> tuple[Person, d
             for _ in range(images):
                 await worker.answer(await worker.job())
             await ada.finished(ids["run"])
+    for number in range(datasets):
+        ids["device"] = str(uuid7())
+        await lab.db.execute(
+            "insert into devices (id, name, name_key, device_type) values ($1::uuid, $2, $2, 'brightfield')",
+            ids["device"], f"axio {number}",
+        )  # fmt: skip
+    await lab.db.execute("update images set device = $1::uuid", ids["device"])
     found = await ada.ask("{ classificationResults { nodes { id } } models { nodes { id } } }")
     ids["result"] = found["classificationResults"]["nodes"][0]["id"]
     ids["model"] = found["models"]["nodes"][0]["id"]
@@ -109,10 +127,12 @@ def test_every_root_field_of_a_query_has_its_number_here() -> None:
 async def test_every_root_field_takes_one_statement_and_the_one_that_reads_who_asks(lab: Lab) -> None:
     ada, ids = await classified(lab, datasets=2, images=2)
     admin = await lab.an_admin()
+    await a_machine(lab, "IMAGES_READ", admin=admin)
     costs = {}
     for name, (query, _) in COSTS.items():
         used = {key: value for key, value in ids.items() if f"${key}:" in query}
-        costs[name] = await cost_of(lab, admin if name == "deadLetters" else ada, query, **used)
+        who = admin if name in FOR_ADMINS else ada
+        costs[name] = await cost_of(lab, who, query, **used)
 
     assert costs == {name: cost for name, (_, cost) in COSTS.items()}
 
@@ -127,7 +147,7 @@ async def test_every_edge_takes_one_statement_however_many_rows_it_starts_from(l
 
 def test_no_edge_is_without_its_number_here() -> None:
     types = schema()._schema.type_map
-    shown = ("Dataset", "Image", "Classification", "ClassificationItem", "ClassificationResult")
+    shown = ("Dataset", "Device", "Image", "Classification", "ClassificationItem", "ClassificationResult")
     edges = {
         f"{name}.{field}"
         for name in shown
@@ -136,6 +156,25 @@ def test_no_edge_is_without_its_number_here() -> None:
         in {*shown, "User", "Actor", *(f"{each}Connection" for each in shown)}
     }
     assert edges - set(EDGES) == set()
+
+
+async def test_pictures_of_people_and_machines_name_both_by_one_statement_each(lab: Lab) -> None:
+    ada, _ = await classified(lab, datasets=1, images=4)
+    machine = await a_machine(lab, "IMAGES_WRITE")
+    half = "(select id from images order by id limit 2)"
+    await lab.db.execute(
+        f"update images set uploaded_by = null, uploaded_by_machine = $1::uuid where id in {half}", machine.id
+    )
+    query = "{ images { nodes { uploadedBy { __typename name } } } }"
+
+    kinds = [node["uploadedBy"]["__typename"] for node in (await ada.ask(query))["nodes"]]
+    assert sorted(kinds) == ["ServiceAccount", "ServiceAccount", "User", "User"]
+    assert await cost_of(lab, ada, query) == 4
+
+
+async def test_a_machine_costs_one_statement_too_to_know_who_asks(lab: Lab) -> None:
+    machine = await a_machine(lab, "RESULTS_READ")
+    assert await cost_of(lab, machine, "{ images { nodes { id } } }") == 2
 
 
 async def test_a_grid_of_pictures_costs_five_statements_be_it_fifty_or_five(lab: Lab) -> None:

@@ -71,7 +71,7 @@ async def test_a_stop_finishes_what_is_in_hand_and_leaves_the_rest_to_the_next(
         await lab.said_of(in_hand, until=("started",))
         await lab.send(*waiting)
         first.send_signal(asked_by)
-        await logged(program, "pictures are in hand")
+        await logged(lab, "pictures are in hand")
         await go(gate)
         answer = await lab.answer(in_hand)
         assert await exit_code(first) == 0

@@ -109,9 +109,10 @@ class Heard:
 
 class Lab:
     def __init__(
-        self, broker: Broker | RealBroker, topics: Topics, files: Files, producer: AIOKafkaProducer
+        self, broker: Broker | RealBroker, topics: Topics, files: Files, producer: AIOKafkaProducer, log: Path
     ) -> None:
         self.broker = broker
+        self.log = log
         self.topics = topics
         self.files = files
         self.results = Heard()
@@ -219,7 +220,7 @@ async def a_lab(log_dir: Path) -> AsyncIterator[Lab]:
         with files_served() as files:
             for client in (producer, *readers):
                 await client.start()
-            lab = Lab(broker, topics, files, producer)
+            lab = Lab(broker, topics, files, producer, log_dir / "workers.log")
             for heard, reader in zip((lab.results, lab.workers), readers, strict=True):
                 tasks.append(asyncio.create_task(heard.listen(reader)))
             yield lab
@@ -246,25 +247,21 @@ async def at_work(worker: Worker, options: Options) -> AsyncIterator[asyncio.Eve
             assert await running
 
 
-def log_of(program: Path) -> Path:
-    return program.with_suffix(".log")
-
-
-async def logged(program: Path, words: str) -> None:
-    """Return once a worker has written these words into its log."""
+async def logged(lab: Lab, words: str) -> None:
+    """Return once a worker's process has written these words into its log."""
     async with asyncio.timeout(LIMIT_SECONDS):
-        while words not in log_of(program).read_text():
+        while words not in lab.log.read_text():
             await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
 async def a_process(lab: Lab, program: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A worker in a process of its own; killed at the end, if it still lives. See `log_of`."""
+    """A worker in a process of its own; killed at the end, if it still lives. It logs to `lab.log`."""
     variables = {
         f"BIOSCOPE_KAFKA__TOPICS__{name.upper()}": getattr(lab.topics, name)
         for name in ("jobs", "results", "workers")
     }
-    with log_of(program).open("ab") as log:
+    with lab.log.open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(program),

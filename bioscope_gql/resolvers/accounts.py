@@ -20,7 +20,7 @@ from bioscope_gql.errors import (
     Unauthenticated,
 )
 from bioscope_gql.policy import Action, Viewer
-from bioscope_gql.resolvers import passwords, words
+from bioscope_gql.resolvers import passwords, serviceaccounts, words
 from bioscope_gql.resolvers.paging import table_columns
 from bioscope_gql.services import AccountServices, Services
 from bioscope_gql.tables import User
@@ -72,6 +72,8 @@ async def authenticate(
     if kind.lower() != "bearer" or not token.strip():
         raise Unauthenticated("Send `Authorization: Bearer <access token>`.", reason="INVALID")
     claims = services.tokens.read(token.strip(), accept_expired=accept_expired)
+    if claims.kind == "service":
+        return await serviceaccounts.authenticate(services, claims)
     row = await services.db.row(AUTHENTICATE, claims.session, claims.sub)
     if row is None:
         raise Unauthenticated("This session has ended. Sign in again.", reason="REVOKED")
@@ -86,6 +88,8 @@ async def authenticate(
 
 async def still_valid(services: Services, viewer: Viewer) -> bool:
     """Whether the session behind a long-lived socket is still good."""
+    if not viewer.is_person:
+        return await serviceaccounts.still_valid(services, viewer)
     return await services.db.row(AUTHENTICATE, viewer.session, viewer.id) is not None
 
 

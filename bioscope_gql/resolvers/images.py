@@ -64,11 +64,10 @@ _comparisons = compare(
 def conditions(wanted: Wanted, args: Args, alias: str) -> list[str]:
     """What the contract's ImageFilter means."""
     found = _comparisons(wanted, args, alias)
-    for name, column in (
-        ("dataset_id", "dataset"),
-        ("device_id", "device"),
-        ("uploaded_by_id", "uploaded_by"),
-    ):
+    if "uploaded_by_id" in wanted:
+        who = args(words.read_id(wanted["uploaded_by_id"]))
+        found.append(f"{who} in ({alias}.uploaded_by, {alias}.uploaded_by_machine)")
+    for name, column in (("dataset_id", "dataset"), ("device_id", "device")):
         if name in wanted:
             found.append(f"{alias}.{column} = {args(words.read_id(wanted[name]))}")
     if wanted.get("search"):
@@ -85,6 +84,24 @@ async def find(services: Services, viewer: Viewer, id: UUID | None) -> Row | Non
         f"select {COLUMNS} from images t where t.id = $1 and {policy.visible_images(viewer, args, 't')}",
         *args,
     )
+
+
+async def original(services: Services, viewer: Viewer, id: UUID | None) -> Row:
+    """The picture whose bytes the viewer may read.
+
+    Raises:
+        Forbidden: the viewer is a machine that reads no pictures.
+        NotFound: it is absent, invisible, or for a machine not in flight.
+    """
+    policy.must_read_originals(viewer)
+    args = Args([id])
+    row = await services.db.row(
+        f"select {COLUMNS} from images t where t.id = $1 and {policy.visible_originals(viewer, args, 't')}",
+        *args,
+    )
+    if row is None:
+        raise NotFound("There is no picture of this id that you may read.", ids=[str(id)] if id else [])
+    return row
 
 
 async def upload(

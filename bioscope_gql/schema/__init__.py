@@ -16,6 +16,7 @@ from bioscope_gql.schema.classifications import (
 from bioscope_gql.schema.datasets import DatasetMutations, DatasetQueries
 from bioscope_gql.schema.deadletters import DeadLetterMutations, DeadLetterQueries
 from bioscope_gql.schema.deletions import DeletionMutations
+from bioscope_gql.schema.devices import DeviceMutations, DeviceQueries
 from bioscope_gql.schema.images import (
     DuplicateImage,
     ImageMutations,
@@ -26,12 +27,15 @@ from bioscope_gql.schema.images import (
 from bioscope_gql.schema.models import ModelQueries
 from bioscope_gql.schema.scalars import SCALARS
 from bioscope_gql.schema.server import ServerQueries
+from bioscope_gql.schema.serviceaccounts import ServiceAccountMutations, ServiceAccountQueries
 
 
 @strawberry.type
 class Query(
     ServerQueries,
     AccountQueries,
+    ServiceAccountQueries,
+    DeviceQueries,
     DatasetQueries,
     ImageQueries,
     ClassificationQueries,
@@ -44,6 +48,8 @@ class Query(
 @strawberry.type
 class Mutation(
     AccountMutations,
+    ServiceAccountMutations,
+    DeviceMutations,
     DatasetMutations,
     ImageMutations,
     ClassificationMutations,

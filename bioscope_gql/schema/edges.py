@@ -51,6 +51,20 @@ def belongs_to(key: Key, show: Callable[[], type[Any]], *, visible: Visibility |
     return strawberry.field(resolver=resolve)
 
 
+def either(*choices: tuple[Key, Callable[[], type[Any]]], visible: Visibility) -> Any:
+    """What the first of several foreign keys that is set points to, e.g. a person or a machine."""
+    ways = [(key._meta.db_column_name, target_of(key), show) for key, show in choices]
+
+    async def resolve(root: Any, info: Info) -> Any:
+        for column, target, show in ways:
+            if (id := root.row[column]) is not None:
+                row = await by_id(info.context, target, visible).load(id)
+                return None if row is None else show().of(row)
+        return None
+
+    return strawberry.field(resolver=resolve)
+
+
 def by_id(context: Context, table: type[Table], visible: Visibility | None = None) -> Any:
     """A loader of rows of a table by their primary key."""
     rule = visible or VISIBLE[table]

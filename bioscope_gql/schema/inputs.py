@@ -10,11 +10,14 @@ from bioscope_gql.schema.scalars import JSON, Upload
 from bioscope_gql.schema.words import (
     ClassificationStatus,
     DatasetOrderField,
+    DeviceOrderField,
+    DeviceStatus,
     Direction,
     ItemStatus,
     ModelOrderField,
     Priority,
     Role,
+    ServiceScope,
 )
 
 ID = strawberry.ID
@@ -104,6 +107,62 @@ class ModelOrder:
 
     field: ModelOrderField = ModelOrderField.CREATED_AT
     direction: Direction = Direction.DESC
+
+
+@define.input
+class DeviceFilter:
+    """Which devices; type and location are compared as they are written."""
+
+    search: str | None = UNSET
+    device_type: str | None = UNSET
+    location: str | None = UNSET
+    status: DeviceStatus | None = UNSET
+
+
+@define.input
+class DeviceOrder:
+    """How devices are ordered."""
+
+    field: DeviceOrderField = DeviceOrderField.CREATED_AT
+    direction: Direction = Direction.DESC
+
+
+@define.input
+class CreateDeviceInput:
+    """A new device. `metadata`: a JSON object of at most 16 KiB and 8 levels."""
+
+    name: str
+    device_type: str
+    location: str | None = UNSET
+    metadata: JSON | None = UNSET
+
+
+@define.input
+class UpdateDeviceInput:
+    """What changes of a device; what is left out stays, a null location clears it, metadata is replaced."""
+
+    id: ID
+    name: str | None = UNSET
+    device_type: str | None = UNSET
+    location: str | None = UNSET
+    metadata: JSON | None = UNSET
+
+
+@define.input
+class DeviceHeartbeatInput:
+    """Which device is alive. Its `metadata` is merged under `metadata.heartbeat`."""
+
+    device_id: ID
+    metadata: JSON | None = UNSET
+
+
+@define.input
+class CreateServiceAccountInput:
+    """A new machine's account. Without `expiresAt` it is good until it is revoked."""
+
+    name: str
+    scopes: list[ServiceScope]
+    expires_at: datetime | None = UNSET
 
 
 @define.input

@@ -7,6 +7,7 @@ import strawberry
 from strawberry.extensions import FieldExtension
 
 from bioscope_gql import errors
+from bioscope_gql.schema import machines
 
 
 @strawberry.interface(description="Why something was not done, in a whole sentence and a code for programs.")
@@ -90,12 +91,13 @@ def shown(problem: errors.Problem) -> Problem:
 
 
 class ProblemsAsData(FieldExtension):
-    """Answers with a problem that was raised."""
+    """Answers with a problem that was raised; machines get no further than their scopes reach."""
 
     async def resolve_async(
         self, next_: Callable[..., Awaitable[Any]], source: Any, info: strawberry.Info, **kwargs: Any
     ) -> Any:
         try:
+            machines.must_mutate(info.context.caller, info.field_name)
             return await next_(source, info, **kwargs)
         except errors.Problem as problem:
             return shown(problem)

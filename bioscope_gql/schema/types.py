@@ -7,10 +7,10 @@ import strawberry
 from bioscope_gql import policy, tables
 from bioscope_gql.errors import Refusal
 from bioscope_gql.policy import named_on_visible_rows
-from bioscope_gql.resolvers import classifications, images, models, results
+from bioscope_gql.resolvers import classifications, devices, images, models, results
 from bioscope_gql.schema import define
 from bioscope_gql.schema.context import Info
-from bioscope_gql.schema.edges import aggregate, belongs_to, computed, has_one, newest_of
+from bioscope_gql.schema.edges import aggregate, belongs_to, computed, either, has_one, newest_of
 from bioscope_gql.schema.inputs import (
     ClassificationFilter,
     ClassificationItemFilter,
@@ -23,9 +23,11 @@ from bioscope_gql.schema.views import View, column
 from bioscope_gql.schema.words import (
     AccessLevel,
     ClassificationStatus,
+    DeviceStatus,
     ItemStatus,
     Priority,
     Role,
+    ServiceScope,
     ThumbnailSize,
     UserStatus,
 )
@@ -64,6 +66,45 @@ class User(View, Actor, table=tables.User):
     def email(self, info: Info) -> str | None:
         """Only for the user and for admins."""
         return policy.email_for(info.context.viewer, self.row)
+
+
+@define.type
+class ServiceAccount(View, Actor, table=tables.ServiceAccount):
+    """A machine's account: may do only what its scopes say, and is on no rung of the role ladder."""
+
+    name: str
+    created_at: datetime
+    last_used_at: datetime | None = strawberry.field(
+        description="When it last got a token or showed its secret."
+    )
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+    @define.field
+    def client_id(self, info: Info) -> str | None:
+        """Admins only."""
+        return policy.for_admins(info.context.viewer, self.row["client_id"])
+
+    @define.field
+    def scopes(self, info: Info) -> list[ServiceScope] | None:
+        """Admins only."""
+        return policy.for_admins(info.context.viewer, self.row["scopes"])
+
+
+@define.type
+class Device(View, Node, table=tables.Device):
+    """A microscope. Every signed-in person sees it; its images only as far as their datasets allow."""
+
+    name: str
+    device_type: str
+    location: str | None
+    metadata: JSON = strawberry.field(description="What people added; under `heartbeat` what it said itself.")
+    last_seen_at: datetime | None
+    created_at: datetime
+    status: DeviceStatus = computed(tables.Device, devices.status, "Whether it was heard from lately.")
+    images: Connection["Image"] = has_many(
+        tables.Image.device, lambda: Image, images.LISTING, filter_by=ImageFilter
+    )
 
 
 @define.type
@@ -115,9 +156,13 @@ class Image(View, Node, table=tables.Image):
     metadata: JSON = strawberry.field(description="What people added; an update replaces it whole.")
     file_metadata: JSON = strawberry.field(description="What the file says of itself.")
     created_at: datetime
-    dataset: Dataset = belongs_to(tables.Image.dataset, lambda: Dataset)
-    uploaded_by: Actor | None = belongs_to(
-        tables.Image.uploaded_by, lambda: User, visible=named_on_visible_rows
+    # Not by a rule of its own: a machine's picture may come out of flight between two statements.
+    dataset: Dataset = belongs_to(tables.Image.dataset, lambda: Dataset, visible=named_on_visible_rows)
+    device: Device | None = belongs_to(tables.Image.device, lambda: Device, visible=named_on_visible_rows)
+    uploaded_by: Actor | None = either(
+        (tables.Image.uploaded_by, lambda: User),
+        (tables.Image.uploaded_by_machine, lambda: ServiceAccount),
+        visible=named_on_visible_rows,
     )
     latest_result: "ClassificationResult | None" = newest_of(
         tables.ClassificationResult.image, lambda: ClassificationResult

@@ -7,10 +7,12 @@ import strawberry
 from bioscope_gql.vocabulary import (
     AccessLevel,
     ClassificationStatus,
+    DeviceStatus,
     ItemStatus,
     Priority,
     RejectionCode,
     Role,
+    ServiceScope,
     ThumbnailSize,
     UserStatus,
 )
@@ -19,18 +21,31 @@ __all__ = [
     "AccessLevel",
     "ClassificationStatus",
     "DatasetOrderField",
+    "DeviceOrderField",
+    "DeviceStatus",
     "Direction",
     "ItemStatus",
     "ModelOrderField",
     "Priority",
     "RejectionCode",
     "Role",
+    "ServiceScope",
     "ThumbnailSize",
     "UserStatus",
 ]
 
 strawberry.enum(Role, description="A rung of the ladder; each may do what those before it may.")
 strawberry.enum(UserStatus, description="Whether an account may sign in.")
+strawberry.enum(
+    ServiceScope,
+    description="What a service account may do. IMAGES_READ: read images that are in a job that is in flight."
+    " DEVICES_HEARTBEAT: report that a device is alive. IMAGES_WRITE: upload to datasets granted to it."
+    " RESULTS_READ: read runs, results and image metadata of every dataset; no links.",
+)
+strawberry.enum(
+    DeviceStatus,
+    description="ONLINE: heard from within the last minute. OFFLINE: not heard from lately, or never.",
+)
 strawberry.enum(
     AccessLevel, description="What somebody may do in a dataset. Each level includes the ones before it."
 )
@@ -49,6 +64,12 @@ class Direction(Enum):
 
 @strawberry.enum(description="What datasets can be ordered by.")
 class DatasetOrderField(Enum):
+    CREATED_AT = "CREATED_AT"
+    NAME = "NAME"
+
+
+@strawberry.enum(description="What devices can be ordered by.")
+class DeviceOrderField(Enum):
     CREATED_AT = "CREATED_AT"
     NAME = "NAME"
 

@@ -13,12 +13,14 @@ from bioscope_gql.tables.datasets import Dataset, DatasetGrant
 from bioscope_gql.tables.devices import Device
 from bioscope_gql.tables.images import Image, ObjectDeletion
 from bioscope_gql.tables.models import Model, Worker
+from bioscope_gql.tables.serviceaccounts import ServiceSession
 from bioscope_gql.tables.tokens import AuditEvent, LoginSession, RefreshToken
 from bioscope_gql.tables.users import ServiceAccount, User
 
 ALL: tuple[type[Table], ...] = (
     User,
     ServiceAccount,
+    ServiceSession,
     LoginSession,
     RefreshToken,
     AuditEvent,
@@ -53,6 +55,7 @@ __all__ = [
     "ObjectDeletion",
     "RefreshToken",
     "ServiceAccount",
+    "ServiceSession",
     "Table",
     "User",
     "Worker",

@@ -78,6 +78,10 @@ class Call:
         return cls(request_id or str(uuid7()), connection, transport)
 
 
+Permit: TypeAlias = Callable[[Operation, Viewer], None]
+"""Raises a `Problem` or `Refusal` where a viewer may not even ask what an operation selects."""
+
+
 class ContextFactory(Protocol):
     """Makes what resolvers get as `info.context`.
 
@@ -126,8 +130,10 @@ class Execution:
         make_context: ContextFactory,
         limits: Limits,
         introspection: bool,
+        permit: Permit | None = None,
     ) -> None:
         self.limits = limits
+        self._permit = permit
         self.authenticator = authenticator
         self._make_context = make_context
         self._schema = schema._schema
@@ -150,7 +156,14 @@ class Execution:
         viewer = await self.authenticator.authenticate(authorization, accept_expired=asked == {"logout"})
         if viewer is None and not asked <= OPEN_FIELDS:
             raise Unauthenticated(NOT_SIGNED_IN)
+        if viewer is not None:
+            self.permit(operation, viewer)
         return viewer
+
+    def permit(self, operation: Operation, viewer: Viewer) -> None:
+        """Return if the viewer may ask for all that the operation selects; raises what `Permit` raises."""
+        if self._permit is not None:
+            self._permit(operation, viewer)
 
     async def signed_in(self, authorization: str | None) -> Viewer:
         """Who asks, where nobody may without a token; raises `Unauthenticated`."""

@@ -1,38 +1,17 @@
 """`GET /files/...`: the bytes behind a signed link of the disk store."""
 
-import asyncio
-import re
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from bioscope_gql.storage.blobs import BlobMissing, StoreUnavailable, content_disposition
 from bioscope_gql.storage.disk import DiskStore, OpenFile
 from bioscope_gql.storage.links import PATH, Grant, LinkExpired, LinkRefused, LinkSigner
-
-STALL_SECONDS = 60.0
-"""A client that takes nothing for this long is given up, so that it can't keep a file open for ever."""
-
-_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
-
-
-@dataclass(eq=False)
-class _Refusal(Exception):
-    """An answer without a picture, as JSON."""
-
-    status: int
-    code: str
-    message: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-class _Stalled(Exception):
-    """The client has stopped reading."""
+from bioscope_gql.transport.ranges import STALL_SECONDS, Refused, Stalled, asked_range, knows, patient
 
 
 class Files:
@@ -69,10 +48,10 @@ class Files:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         try:
-            await self._serve(request, self._patient(send))
-        except _Refusal as refusal:
-            await self._refused(refusal)(scope, receive, send)
-        except _Stalled:
+            await self._serve(request, patient(send, self._stall_seconds))
+        except Refused as refusal:
+            await refusal.response(self._headers)(scope, receive, send)
+        except Stalled:
             return  # before the end of the answer, so the server closes the connection
 
     async def _serve(self, request: Request, send: Send) -> None:
@@ -84,22 +63,22 @@ class Files:
                 started = True
                 await response(request.scope, request.receive, send)
         except BlobMissing as error:
-            raise _Refusal(404, "NOT_FOUND", "This picture has been deleted.") from error
+            raise Refused(404, "NOT_FOUND", "This picture has been deleted.") from error
         except StoreUnavailable as error:
             if started:
                 raise
             message = "The pictures can't be read at the moment. Try again in a few seconds."
-            raise _Refusal(503, "SERVICE_UNAVAILABLE", message, {"Retry-After": "5"}) from error
+            raise Refused(503, "SERVICE_UNAVAILABLE", message, {"Retry-After": "5"}) from error
 
     def _granted(self, request: Request) -> Grant:
         if request.method not in ("GET", "HEAD"):
-            raise _Refusal(405, "METHOD_NOT_ALLOWED", "Only GET and HEAD work here.", {"Allow": "GET, HEAD"})
+            raise Refused(405, "METHOD_NOT_ALLOWED", "Only GET and HEAD work here.", {"Allow": "GET, HEAD"})
         path, query = PATH + request.path_params["key"], request.scope["query_string"].decode("latin-1")
         try:
             return self._signer.verify(path, query, self._clock())
         except LinkRefused as error:
             code = "LINK_EXPIRED" if isinstance(error, LinkExpired) else "LINK_ALTERED"
-            raise _Refusal(403, code, str(error)) from error
+            raise Refused(403, code, str(error)) from error
 
     def _response(self, request: Request, grant: Grant, file: OpenFile) -> Response:
         tag = f'"{file.tag}"'
@@ -109,9 +88,9 @@ class Files:
             "Content-Disposition": content_disposition(grant.filename),
             "ETag": tag,
         }
-        if _knows(request.headers.get("If-None-Match"), tag):
+        if knows(request.headers.get("If-None-Match"), tag):
             return Response(status_code=304, headers=headers)
-        asked = _asked_range(request, tag, file.size)
+        asked = asked_range(request, tag, file.size)
         start, end = asked or (0, file.size)
         headers["Content-Length"] = str(end - start)
         if asked:
@@ -125,48 +104,3 @@ class Files:
         if grant.filename is not None:
             return "private, no-store"
         return f"private, max-age={max(0, int(grant.expires - self._clock()))}, immutable"
-
-    def _refused(self, refusal: _Refusal) -> Response:
-        headers = {**self._headers, "Cache-Control": "no-store", **refusal.headers}
-        content = {"code": refusal.code, "message": refusal.message}
-        return JSONResponse({"error": content}, refusal.status, headers)
-
-    def _patient(self, send: Send) -> Send:
-        async def send_in_time(message: Message) -> None:
-            try:
-                async with asyncio.timeout(self._stall_seconds):
-                    await send(message)
-            except TimeoutError as error:
-                raise _Stalled from error
-
-        return send_in_time
-
-
-def _knows(header: str | None, tag: str) -> bool:
-    """Whether If-None-Match names our tag; a weak one is as good."""
-    if header is None:
-        return False
-    return any(known.strip().removeprefix("W/") in (tag, "*") for known in header.split(","))
-
-
-def _asked_range(request: Request, tag: str, size: int) -> tuple[int, int] | None:
-    """The half-open range that was asked for, None for the whole.
-
-    As RFC 9110 allows, what is malformed or several ranges is answered with the whole; a range that
-    starts behind the end is refused.
-    """
-    header = request.headers.get("Range")
-    if header is None or request.method != "GET" or request.headers.get("If-Range", tag) != tag:
-        return None
-    match = _RANGE.fullmatch(header.strip())
-    if match is None or match.groups() == ("", ""):
-        return None
-    first, last = match.groups()
-    start = int(first) if first else max(0, size - int(last))
-    end = min(int(last) + 1, size) if first and last else size
-    if first and last and int(last) < start:
-        return None
-    if start >= size:
-        outside = {"Content-Range": f"bytes */{size}"}
-        raise _Refusal(416, "RANGE_NOT_SATISFIABLE", f"This file has {size} bytes.", outside)
-    return start, end

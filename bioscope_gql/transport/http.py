@@ -26,6 +26,7 @@ from bioscope_gql.transport.execution import (
     Call,
     ContextFactory,
     Execution,
+    Permit,
     Transport,
     failure,
 )
@@ -64,6 +65,7 @@ class GraphQLEndpoint:
         limits: Limits | None = None,
         introspection: bool = True,
         allowed_origins: Collection[str] | None = None,
+        permit: Permit | None = None,
     ) -> None:
         """`allowed_origins` are those of other sites whose pages may open a socket, written as a
         browser does: `https://lab.example`. Pages of our own host always may."""
@@ -74,6 +76,7 @@ class GraphQLEndpoint:
             make_context=make_context,
             limits=self._limits,
             introspection=introspection,
+            permit=permit,
         )
         self._uploads = Uploads(spool_directory, self._limits)
         self._sockets = Sockets(self._execution, allowed_origins=allowed_origins or ())
@@ -154,7 +157,7 @@ class GraphQLEndpoint:
         boundary = parse_content_type(request.headers.get("content-type"))[1].get("boundary", "")
 
         def check(sent: GraphQLRequest) -> None:
-            self._find(sent, call)
+            self._execution.permit(self._find(sent, call), viewer)
 
         async with self._uploads.receive(body, boundary, check=check) as sent:
             if not await self._execution.authenticator.still_valid(viewer):
