@@ -96,6 +96,7 @@ class _Contexts:
             origin=self._services.settings.app.public_url or _own_address(connection.scope),
             user_agent=connection.headers.get("user-agent"),
             response_headers=call.response_headers,
+            place=call.place,
         )
 
 

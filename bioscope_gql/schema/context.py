@@ -8,6 +8,7 @@ import strawberry
 from strawberry.dataloader import DataLoader
 
 from bioscope_gql.errors import Unauthenticated
+from bioscope_gql.live.places import Place
 from bioscope_gql.policy import Viewer
 from bioscope_gql.services import Services
 
@@ -24,6 +25,7 @@ class Context:
     origin: str = ""
     user_agent: str | None = None
     response_headers: list[tuple[str, str]] = field(default_factory=list)
+    place: Place = field(default_factory=Place)
     _loaders: dict[Hashable, DataLoader[Any, Any]] = field(default_factory=dict)
 
     @property

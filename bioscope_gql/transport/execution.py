@@ -22,6 +22,7 @@ from starlette.requests import HTTPConnection
 from strawberry.execution import optimized_is_awaitable
 
 from bioscope_gql.errors import Refusal, Unauthenticated
+from bioscope_gql.live.places import Place
 from bioscope_gql.policy import Viewer
 from bioscope_gql.transport.documents import Documents, InvalidDocument, Operation
 from bioscope_gql.transport.limits import Limits
@@ -69,13 +70,16 @@ class Call:
     transport: Transport
     response_headers: list[tuple[str, str]] = field(default_factory=list)
     """Sent with the answer over HTTP, `Set-Cookie` for one; nobody reads them on a socket."""
+    place: Place = field(default_factory=Place)
+    """Of a subscription as an event stream; on a socket nobody asks for it."""
 
     @classmethod
     def over(cls, connection: HTTPConnection, transport: Transport) -> "Call":
         """A call that bears the request id of its connection; a new one on a socket, which carries
         many calls, and where nobody gave it one."""
         request_id = transport != "websocket" and connection.scope.get("state", {}).get("request_id")
-        return cls(request_id or str(uuid7()), connection, transport)
+        place = Place(connection.headers.get("last-event-id") or None)
+        return cls(request_id or str(uuid7()), connection, transport, place=place)
 
 
 class ContextFactory(Protocol):

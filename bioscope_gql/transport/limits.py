@@ -51,6 +51,7 @@ class Limits:
     socket_check_seconds: float = 3.0
     socket_ping_seconds: float = 30.0
     socket_close_seconds: float = 5.0
+    stream_heartbeat_seconds: float = 12.0
 
 
 @dataclass(eq=False)

@@ -64,6 +64,13 @@ def negotiate(accept: str | None, offers: Sequence[str]) -> str | None:
     return min(liked)[3] if liked else None
 
 
+def takes_events(accept: str | None) -> bool:
+    """Whether a client asks for server-sent events; one that takes anything does not mean them."""
+    ranges = [each for each in parse_accept(accept or "") if each.precision(EVENT_STREAM) > 1]
+    best = max(ranges, key=lambda r: (r.precision(EVENT_STREAM), -r.position), default=None)
+    return best is not None and best.quality > 0
+
+
 def parse_content_type(header: str | None) -> tuple[str, dict[str, str]]:
     """The type in lower case and its parameters, names in lower case and values unquoted."""
     media, *parameters = (header or "").split(";")
