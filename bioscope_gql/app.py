@@ -97,6 +97,7 @@ class _Contexts:
             user_agent=connection.headers.get("user-agent"),
             response_headers=call.response_headers,
             place=call.place,
+            tasks=call.tasks,
         )
 
 
@@ -159,6 +160,8 @@ def _limits(settings: Settings) -> Limits:
         depth=limits.query_depth,
         fields=limits.query_fields,
         aliases=limits.query_aliases,
+        cost=limits.query_cost,
+        operation_seconds=limits.query_seconds,
         upload_request_bytes=limits.upload_request_bytes,
         upload_files=limits.upload_files,
         file_bytes=limits.file_bytes,

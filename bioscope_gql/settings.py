@@ -242,6 +242,10 @@ class Limits(Section):
     """Its fields, fragments counted wherever they are spread."""
     query_aliases: Count = 30
     """Its aliases."""
+    query_cost: Count = 50_000
+    """Objects that it may bring at most, by what it asks and `first` of its lists."""
+    query_seconds: Seconds = 20
+    """Time that a query may take."""
     ids_per_mutation: Count = 500
     """Ids that one mutation takes."""
     images_per_run: Count = 10_000

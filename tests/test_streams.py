@@ -74,20 +74,21 @@ async def door(tmp_path: Path) -> AsyncIterator[Door]:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_subscription_is_told_event_by_event_and_completes(door: Door, method: str) -> None:
     async with a_stream(door, COUNT, method=method) as stream:
-        told = [await stream.event(), await stream.event()]
+        told = [(await stream.event())["data"], (await stream.event())["data"]]
         rest = await stream.rest()
 
     assert stream.response.status_code == 200
     assert stream.response.headers["content-type"] == f"{EVENTS}; charset=utf-8"
     assert stream.response.headers["cache-control"] == "no-store"
-    assert (told, rest) == ([{"data": {"count": 0}}, {"data": {"count": 1}}], [COMPLETE])
+    assert (told, rest) == ([{"count": 0}, {"count": 1}], [COMPLETE])
 
 
 async def test_the_bytes_are_those_of_graphql_sse_with_line_feeds_only(door: Door) -> None:
     headers = {"Authorization": TOKEN, "Accept": EVENTS}
     answer = await door.http.post("/graphql", json={"query": COUNT}, headers=headers)
     assert answer.content == (
-        b':\n\nevent: next\ndata: {"data":{"count":0}}\n\nevent: next\ndata: {"data":{"count":1}}\n\n'
+        b':\n\nevent: next\ndata: {"data":{"count":0},"extensions":{"cost":{"cost":0,"limit":50000}}}\n\n'
+        b'event: next\ndata: {"data":{"count":1}}\n\n'
         b"event: complete\ndata: \n\n"
     )
 
@@ -122,7 +123,7 @@ async def test_queries_and_mutations_are_json_whatever_accept_says(
     answer = await door.http.post("/graphql", json={"query": query}, headers=headers)
     assert answer.status_code == 200
     assert answer.headers["content-type"].partition(";")[0] in ("application/json", GRAPHQL_JSON)
-    assert list(answer.json()) == ["data"]
+    assert list(answer.json()) == ["data", "extensions"]
 
 
 async def test_what_graphql_refuses_is_an_event_for_a_client_that_takes_nothing_else(door: Door) -> None:

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import isawaitable
-from typing import Any, Literal, Protocol, TypeAlias, TypeGuard, cast
+from typing import Any, Literal, Protocol, TypeAlias, TypeGuard, TypeVar, cast
 
 import orjson
 import strawberry
@@ -25,10 +25,12 @@ from bioscope_gql.errors import Refusal, Unauthenticated
 from bioscope_gql.live.places import Place
 from bioscope_gql.policy import Viewer
 from bioscope_gql.transport.documents import Documents, InvalidDocument, Operation
-from bioscope_gql.transport.limits import Limits
+from bioscope_gql.transport.limits import Limits, TooComplex, refuse_above
 from bioscope_gql.transport.masking import FormattedError, describe, refused, rejected
 from bioscope_gql.transport.requests import GraphQLRequest, Malformed
 from bioscope_gql.vocabulary import uuid7
+
+T = TypeVar("T")
 
 TOKENLESS_FIELDS = frozenset(("register", "login", "refreshSession", "setPassword"))
 """An operation of only these never looks at the Authorization header: it may be just what is broken."""
@@ -72,6 +74,8 @@ class Call:
     """Sent with the answer over HTTP, `Set-Cookie` for one; nobody reads them on a socket."""
     place: Place = field(default_factory=Place)
     """Of a subscription as an event stream; on a socket nobody asks for it."""
+    tasks: "set[asyncio.Task[Any]]" = field(default_factory=set)
+    """What is done on the side for the operation. Who ends it early ends these too."""
 
     @classmethod
     def over(cls, connection: HTTPConnection, transport: Transport) -> "Call":
@@ -103,6 +107,8 @@ class Answer:
     status: int | None = None
     """Of HTTP, where it does not follow from the rest."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    cost: Mapping[str, int] | None = None
+    """What the operation may bring at most, and what is allowed."""
 
     @property
     def codes(self) -> set[str]:
@@ -113,6 +119,8 @@ class Answer:
         response: dict[str, Any] = {"data": self.data} if self.executed else {}
         if self.errors:
             response = {"errors": self.errors, **response}
+        if self.cost is not None:
+            response["extensions"] = {"cost": self.cost}
         try:
             return orjson.dumps(response, option=orjson.OPT_NON_STR_KEYS)
         except (TypeError, RecursionError) as error:
@@ -139,8 +147,14 @@ class Execution:
         self._hide_suggestions = not introspection
 
     def find(self, request: GraphQLRequest) -> Operation:
-        """The operation that `request` means; raises what `Documents.find` raises."""
-        return self._documents.find(request.query, request.operation_name)
+        """The operation that `request` means; raises what `Documents.find` raises.
+
+        Raises:
+            TooComplex: with these variables it costs more than is allowed.
+        """
+        operation = self._documents.find(request.query, request.operation_name)
+        refuse_above("cost", self.limits.cost, operation.price.of(request.variables))
+        return operation
 
     async def admit(self, operation: Operation, authorization: str | None) -> Viewer | None:
         """Who asks, if they may ask this at all: nothing of the operation has run yet.
@@ -166,7 +180,11 @@ class Execution:
     async def answer(
         self, operation: Operation, variables: dict[str, Any], viewer: Viewer | None, call: Call
     ) -> Answer:
-        """Run a query or mutation to its end."""
+        """Run a query or mutation to its end.
+
+        Raises:
+            TooComplex: a query took longer than is allowed; nothing of it goes on.
+        """
         result = execute(
             self._schema,
             operation.document,
@@ -177,7 +195,10 @@ class Execution:
             is_awaitable=IS_AWAITABLE,
             hide_suggestions=self._hide_suggestions,
         )
-        return self._told(await result if isawaitable(result) else result, operation, call)
+        if isawaitable(result):
+            seconds = self.limits.operation_seconds if operation.kind is OperationType.QUERY else None
+            result = await in_time(result, seconds, call)
+        return replace(self._told(result, operation, call), cost=self._cost(operation, variables))
 
     async def serve(
         self, sent: GraphQLRequest, authorization: str | None, call: Call
@@ -207,8 +228,9 @@ class Execution:
         async with aclosing(events):
             try:
                 async for result in events:
+                    told = self._told(result, operation, call)
+                    yield told if begun else replace(told, cost=self._cost(operation, variables))
                     begun = True
-                    yield self._told(result, operation, call)
             except Exception as error:
                 yield Answer([describe(error, call.request_id, operation.name)], executed=begun)
 
@@ -241,12 +263,31 @@ class Execution:
 
         return map_source_to_response_event(executor, source, execute_event)
 
+    def _cost(self, operation: Operation, variables: dict[str, Any]) -> Mapping[str, int]:
+        return {"cost": operation.price.of(variables), "limit": self.limits.cost}
+
     def _told(self, result: ExecutionResult, operation: Operation, call: Call) -> Answer:
         """A result with its errors as the client may see them."""
         errors = result.errors or ()
         described = [describe(error, call.request_id, operation.name) for error in errors]
         executed = result.data is not None or any(error.path is not None for error in errors)
         return Answer(described, result.data, executed)
+
+
+async def in_time(result: Awaitable[T], seconds: float | None, call: Call) -> T:
+    """A result within so many seconds, or `TooComplex`; what loaders do for it ends with the waiting."""
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await result
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        message = f"The operation took longer than {seconds:g} seconds. Ask for less at once."
+        raise TooComplex(message, limit="seconds", maximum=int(seconds or 0)) from None
+    finally:
+        for task in call.tasks:
+            task.cancel()
 
 
 async def finished(event: Awaitable[ExecutionResult]) -> ExecutionResult:

@@ -36,6 +36,8 @@ class Limits:
     operations: int = 10
     fragments: int = 60
     cost: int = 50_000
+    operation_seconds: float = 20.0
+    """Of a query. Uploads and runs over large datasets may take longer, and their statements have limits."""
     cached_document_bytes: int = 32 * MIB
 
     upload_request_bytes: int = 5 * GIB // 2
