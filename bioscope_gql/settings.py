@@ -210,6 +210,8 @@ class Worker(Section):
 class Limits(Section):
     """What one caller, file or message may ask of the system."""
 
+    concurrent_requests: Count = 200
+    """GraphQL requests that one replica works on at once; more are answered with 503."""
     json_body_bytes: Bytes = 1 << 20
     """A request that is not an upload."""
     upload_request_bytes: Bytes = 5 << 29

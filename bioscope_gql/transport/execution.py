@@ -1,6 +1,7 @@
 """From an operation to its answers, whatever it came by: HTTP, a socket, an event stream."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -63,7 +64,7 @@ class Authenticator(Protocol):
 Transport: TypeAlias = Literal["post", "get", "multipart", "websocket"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One operation on its way: what a context may want to know of how it came in."""
 
@@ -76,6 +77,9 @@ class Call:
     """Of a subscription as an event stream; on a socket nobody asks for it."""
     tasks: "set[asyncio.Task[Any]]" = field(default_factory=set)
     """What is done on the side for the operation. Who ends it early ends these too."""
+    operation: Operation | None = None
+    """What was asked, once that is known."""
+    began: float = field(default_factory=time.perf_counter)
 
     @classmethod
     def over(cls, connection: HTTPConnection, transport: Transport) -> "Call":
@@ -127,6 +131,10 @@ class Answer:
             return orjson.dumps({"errors": [describe(error, request_id)], "data": None})
 
 
+Observer: TypeAlias = Callable[[Call, Answer | None], None]
+"""Takes note of a call that has ended, and of the last answer to it; without one the client left before."""
+
+
 class Execution:
     """A schema, ready to answer."""
 
@@ -138,21 +146,24 @@ class Execution:
         make_context: ContextFactory,
         limits: Limits,
         introspection: bool,
+        observe: Observer,
     ) -> None:
         self.limits = limits
         self.authenticator = authenticator
+        self.observe = observe
         self._make_context = make_context
         self._schema = schema._schema
         self._documents = Documents(self._schema, limits, introspection=introspection)
         self._hide_suggestions = not introspection
 
-    def find(self, request: GraphQLRequest) -> Operation:
+    def find(self, request: GraphQLRequest, call: Call) -> Operation:
         """The operation that `request` means; raises what `Documents.find` raises.
 
         Raises:
             TooComplex: with these variables it costs more than is allowed.
         """
         operation = self._documents.find(request.query, request.operation_name)
+        call.operation = operation
         refuse_above("cost", self.limits.cost, operation.price.of(request.variables))
         return operation
 
@@ -204,14 +215,19 @@ class Execution:
         self, sent: GraphQLRequest, authorization: str | None, call: Call
     ) -> AsyncGenerator[Answer, None]:
         """Every answer to what was sent, whatever it is; a refusal is an answer too."""
+        last = None
         try:
-            operation = self.find(sent)
+            operation = self.find(sent, call)
             viewer = await self.admit(operation, authorization)
             async with aclosing(self.answers(operation, sent.variables, viewer, call)) as answers:
                 async for answer in answers:
+                    last = answer
                     yield answer
         except Exception as error:
-            yield failure(error, call.request_id)
+            last = failure(error, call.request_id)
+            yield last
+        finally:
+            self.observe(call, last)
 
     async def answers(
         self, operation: Operation, variables: dict[str, Any], viewer: Viewer | None, call: Call

@@ -6,7 +6,7 @@ clients. Whatever is not even a GraphQL request, and an upload without a token, 
 both. A database that is away is 503 with both.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from bioscope_gql.transport.execution import (
     Call,
     ContextFactory,
     Execution,
+    Observer,
     Transport,
     failure,
 )
@@ -64,6 +65,13 @@ NOT_ACCEPTABLE = Malformed(
 )
 
 
+OVERLOADED = Malformed(
+    "There are too many requests at the moment. Send this one again in a few seconds.",
+    UNAVAILABLE,
+    status=503,
+)
+
+
 class GraphQLEndpoint:
     """ASGI application for one path, HTTP and WebSocket; mount it as a route of each."""
 
@@ -77,6 +85,7 @@ class GraphQLEndpoint:
         limits: Limits | None = None,
         introspection: bool = True,
         allowed_origins: Collection[str] | None = None,
+        observe: Observer = lambda _call, _answer: None,
     ) -> None:
         """`allowed_origins` are those of other sites whose pages may open a socket, written as a
         browser does: `https://lab.example`. Pages of our own host always may."""
@@ -87,10 +96,12 @@ class GraphQLEndpoint:
             make_context=make_context,
             limits=self._limits,
             introspection=introspection,
+            observe=observe,
         )
         self._uploads = Uploads(spool_directory, self._limits)
         self._sockets = Sockets(self._execution, allowed_origins=allowed_origins or ())
         self._streams = Streams(self._execution)
+        self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -117,20 +128,41 @@ class GraphQLEndpoint:
         accept = request.headers.get("accept")
         media = negotiate(accept, (JSON, GRAPHQL_JSON))
         try:
-            if media or takes_events(accept):
-                answer = await self._answer(request, body, call)
+            if not media and not takes_events(accept):
+                answer: Answer | Asked = failure(NOT_ACCEPTABLE, call.request_id)
+            elif self._running >= self._limits.requests:
+                answer = failure(OVERLOADED, call.request_id)
             else:
-                answer = failure(NOT_ACCEPTABLE, call.request_id)
+                answer = await self._in_turn(request, body, call)
         except ClientDisconnect:
             return
         if isinstance(answer, Asked):
             await self._streams.serve(answer, receive, send)
             return
+        self._execution.observe(call, answer)
         response = respond(answer, media or EVENT_STREAM, call)
         if body.is_ended:
             await response(scope, receive, send)
         else:
             await answer_early(response, body, send)
+
+    async def _in_turn(self, request: Request, body: Body, call: Call) -> Answer | Asked:
+        """The answer, while it counts as one of those that are at work."""
+        self._running += 1
+        try:
+            return await self._answer(request, body, call)
+        finally:
+            self._running -= 1
+
+    @property
+    def crowd(self) -> Mapping[str, int]:
+        """How many are here: requests at work, sockets, their operations, event streams."""
+        return {
+            "requests": self._running,
+            "sockets": self._sockets.count,
+            "socket_operations": self._sockets.operations,
+            "streams": self._streams.count,
+        }
 
     async def _answer(self, request: Request, body: Body, call: Call) -> Answer | Asked:
         """What comes of a request, whatever it is."""
@@ -197,7 +229,7 @@ class GraphQLEndpoint:
         """The operation that was sent, if it may come in this way."""
         if not sent.query.strip():
             raise Malformed("The query is empty. Send an operation.")
-        operation = self._execution.find(sent)
+        operation = self._execution.find(sent, call)
         if operation.kind is OperationType.SUBSCRIPTION and not may_stream(call):
             raise Refusal(SUBSCRIBE_OTHERWISE)
         if operation.kind is OperationType.MUTATION and call.transport == "get":

@@ -23,6 +23,8 @@ INTROSPECTION_FIELDS = frozenset({"__schema", "__type"})
 class Limits:
     """Sizes in bytes, times in seconds, the rest in pieces. The defaults are the contract's."""
 
+    requests: int = 200
+    """At work at the same time in one replica."""
     body_bytes: int = MIB
     body_stall_seconds: float = 60.0
     json_depth: int = 100

@@ -57,6 +57,11 @@ class Socket:
         self._timers: list[asyncio.TimerHandle] = []
         self._is_initialised = False
 
+    @property
+    def operations(self) -> int:
+        """How many are running."""
+        return len(self._operations)
+
     def end(self, close: Close) -> None:
         """Have the socket ended as soon as may be; what it was told before stands."""
         if not self._end.done():

@@ -116,13 +116,18 @@ class Stream:
     async def _tell(self) -> None:
         asked, call = self._asked, self._asked.call
         await self._put(HEARTBEAT)
+        last = None
         try:
             answers = self._execution.answers(asked.operation, asked.variables, asked.viewer, call)
             async with aclosing(answers):
                 async for answer in answers:
+                    last = answer
                     await self._put(event(answer.encode(call.request_id), call.place.reached))
         except Exception as error:
-            await self._put(event(failure(error, call.request_id).encode(call.request_id)))
+            last = failure(error, call.request_id)
+            await self._put(event(last.encode(call.request_id)))
+        finally:
+            self._execution.observe(call, last)
         self.end(COMPLETE)
 
     async def _beat(self) -> None:
@@ -161,6 +166,10 @@ class Streams:
         self._execution = execution
         self._open: set[Stream] = set()
         self._is_closed = False
+
+    @property
+    def count(self) -> int:
+        return len(self._open)
 
     async def serve(self, asked: Asked, receive: Receive, send: Send) -> None:
         """Serve one stream to its end."""
