@@ -31,6 +31,7 @@ from bioscope_gql.transport.health import Health
 from bioscope_gql.transport.http import GraphQLEndpoint
 from bioscope_gql.transport.limits import Limits
 from bioscope_gql.transport.metrics import MetricsPage
+from bioscope_gql.web.pages import Pages
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -42,6 +43,7 @@ class Application:
         services = replica.services
         settings = services.settings
         self.replica = replica
+        pages = Pages()
         self._endpoint = GraphQLEndpoint(
             schema(),
             authenticator=_Authenticator(services),
@@ -51,6 +53,7 @@ class Application:
             introspection=settings.app.introspection,
             allowed_origins=settings.app.cors_origins,
             observe=_Observer(services.metrics),
+            explorer=pages.explorer,
         )
         token = settings.app.metrics_token
         routes: list[BaseRoute] = [
@@ -58,6 +61,7 @@ class Application:
             WebSocketRoute("/graphql", self._endpoint),
             Route("/.well-known/jwks.json", _Jwks(settings)),
             *_health(replica).routes(),
+            *pages.routes(),
             MetricsPage(
                 services.metrics,
                 _Figures(replica, self._endpoint).gather,

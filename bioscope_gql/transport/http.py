@@ -6,7 +6,7 @@ clients. Whatever is not even a GraphQL request, and an upload without a token, 
 both. A database that is away is 503 with both.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from bioscope_gql.transport.multipart import Uploads
 from bioscope_gql.transport.negotiation import (
     EVENT_STREAM,
     GRAPHQL_JSON,
+    HTML,
     JSON,
     MULTIPART,
     negotiate,
@@ -86,9 +87,11 @@ class GraphQLEndpoint:
         introspection: bool = True,
         allowed_origins: Collection[str] | None = None,
         observe: Observer = lambda _call, _answer: None,
+        explorer: Callable[[], Response] | None = None,
     ) -> None:
         """`allowed_origins` are those of other sites whose pages may open a socket, written as a
-        browser does: `https://lab.example`. Pages of our own host always may."""
+        browser does: `https://lab.example`. Pages of our own host always may. `explorer` is what a
+        browser gets that comes by itself."""
         self._limits = limits or Limits()
         self._execution = Execution(
             schema,
@@ -101,6 +104,7 @@ class GraphQLEndpoint:
         self._uploads = Uploads(spool_directory, self._limits)
         self._sockets = Sockets(self._execution, allowed_origins=allowed_origins or ())
         self._streams = Streams(self._execution)
+        self._explorer = explorer
         self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,6 +120,9 @@ class GraphQLEndpoint:
 
     async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
+        if self._explorer is not None and is_browsing(request):
+            await self._explorer()(scope, receive, send)
+            return
         transport = transport_of(request)
         uploads = transport == "multipart"
         body = Body(
@@ -243,6 +250,12 @@ def transport_of(request: Request) -> Transport:
         return "get"
     is_multipart = parse_content_type(request.headers.get("content-type"))[0] == MULTIPART
     return "multipart" if is_multipart else "post"
+
+
+def is_browsing(request: Request) -> bool:
+    """Whether a person opens this address in a browser."""
+    offers = (JSON, GRAPHQL_JSON, HTML)
+    return request.method == "GET" and negotiate(request.headers.get("accept"), offers) == HTML
 
 
 def may_stream(call: Call) -> bool:

@@ -6,6 +6,7 @@ from typing import Final
 
 JSON: Final = "application/json"
 GRAPHQL_JSON: Final = "application/graphql-response+json"
+HTML: Final = "text/html"
 EVENT_STREAM: Final = "text/event-stream"
 MULTIPART: Final = "multipart/form-data"
 
