@@ -90,7 +90,11 @@ async def go_on(page: Page, tab: str, variables: object | None = None) -> None:
                 "Input.dispatchKeyEvent", type=kind, modifiers=2, key="a", code="KeyA",
                 windowsVirtualKeyCode=65, commands=["selectAll"],
             )  # fmt: skip
-        await page.paste(json.dumps(variables))
+        text = json.dumps(variables)
+        await page.paste(text)
+        # GraphiQL heeds what is typed a moment later; then its tabs, which it keeps, say it too.
+        tabs = "JSON.parse(localStorage.getItem('graphiql:tabState'))"
+        await page.until(f"{tabs}.tabs[{tabs}.activeTabIndex].variables === {json.dumps(text)}")
     await page.until("document.querySelector('.graphiql-execute-button')")
     await page.run("document.querySelector('.graphiql-execute-button').click()")
 

@@ -25,10 +25,14 @@ const send = (url, options) => {
 
 const plain = createGraphiQLFetcher({ url: '/graphql', fetch: send, wsClient: sockets })
 
-export const fetcher = (params, options) => {
+export const fetcher = (sent, options) => {
   written = options?.headers ?? {}
+  const params = isNamed(sent) ? sent : { ...sent, operationName: undefined }
   return wantsFiles(params) ? upload(params, written) : plain(params, options)
 }
+
+// Right after a change of tabs GraphiQL may still send the name of the operation before.
+const isNamed = ({ query, operationName }) => new RegExp(`\\b${operationName}\\b`).test(query)
 
 // Files go where the variables have an empty list or null at the place that the panel names.
 const wantsFiles = ({ variables }) => chosen.files.length > 0 && at(variables, chosen.place) !== undefined
