@@ -19,7 +19,7 @@ class Sent:
     path: str = "/graphql"
 
 
-WRONG = [None, True, False, 0, -1, 1.5, 1e300, "", "x", [], [[]], ["{ hello }"], {}, {"a": {}}]
+WRONG: list[object] = [None, True, False, 0, -1, 1.5, 1e300, "", "x", [], [[]], ["{ hello }"], {}, {"a": {}}]
 
 BODIES = [
     b"", b" ", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf{}", b"{", b"}", b"[", b"]", b'"', b"nul", b"NaN",
