@@ -6,7 +6,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo dev test check format schema bench docs up down lock services services-down test-services
+.PHONY: help demo dev web test check format schema bench docs up down lock services services-down test-services
 MAKEFLAGS += --no-print-directory
 
 PY := .venv/bin/python
@@ -15,7 +15,7 @@ PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 22
 
-demo: .venv/.runtime ## everything on this machine: pictures classified before your eyes, then it serves
+demo: .venv/.runtime .venv/.web ## everything on this machine: pictures classified before your eyes, then it serves
 	@set --; \
 	[ -z "$$IMAGES" ] || set -- "$$@" --images "$$IMAGES"; \
 	case "$$ONCE" in ''|0|no|false) ;; *) set -- "$$@" --once ;; esac; \
@@ -23,11 +23,14 @@ demo: .venv/.runtime ## everything on this machine: pictures classified before y
 	[ -z "$$DATA_DIR" ] || set -- "$$@" --data-dir "$$DATA_DIR"; \
 	exec $(PY) -m bioscope_gql demo "$$@"
 
-dev: .venv/.runtime ## everything on this machine, serving until you press Ctrl-C
+dev: .venv/.runtime .venv/.web ## everything on this machine, serving until you press Ctrl-C
 	@set --; \
 	[ -z "$$PORT" ] || set -- "$$@" --port "$$PORT"; \
 	[ -z "$$DATA_DIR" ] || set -- "$$@" --data-dir "$$DATA_DIR"; \
 	exec $(PY) -m bioscope_gql dev "$$@"
+
+web: .venv/.runtime ## builds the explorer anew; make demo and make dev do it once
+	@$(PY) tools/build_web.py
 
 test: .venv/.dev ## says yes or no: behaviour, types, lint, formatting, printed contracts
 	@exec $(PY) -m pytest --numprocesses auto --dist loadfile $(ARGS)
@@ -114,6 +117,11 @@ $(PY):
 	@echo 'Installing what BioScope needs into .venv (once; about a minute) ...'
 	@$(PIP) install --require-hashes --requirement requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Without npm and without a network the explorer is missing, and everything else works.
+.venv/.web: web/package-lock.json .venv/.runtime
+	@$(PY) tools/build_web.py || echo 'The explorer is missing; make web tries again. Everything else works.' >&2
 	@touch $@
 
 .venv/.dev: requirements-dev.lock .venv/.runtime

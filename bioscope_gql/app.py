@@ -1,8 +1,10 @@
 """The ASGI application of one replica: every route, and what stands around them."""
 
+import time
 from pathlib import Path
 from typing import Any
 
+from graphql import OperationType
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -11,10 +13,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from bioscope_gql.auth.keys import Keys
+from bioscope_gql.db import is_away
+from bioscope_gql.metrics import Labels, Metrics
 from bioscope_gql.observability import RequestId
 from bioscope_gql.policy import Viewer
 from bioscope_gql.replica import Replica
-from bioscope_gql.resolvers import accounts
+from bioscope_gql.resolvers import accounts, figures
 from bioscope_gql.schema import machines, schema
 from bioscope_gql.schema.context import Context
 from bioscope_gql.services import Services
@@ -22,13 +26,15 @@ from bioscope_gql.settings import Settings
 from bioscope_gql.storage.disk import DiskStore
 from bioscope_gql.storage.opening import signer_of
 from bioscope_gql.transport.documents import Operation
-from bioscope_gql.transport.execution import Call
+from bioscope_gql.transport.execution import Answer, Call
 from bioscope_gql.transport.files import Files
 from bioscope_gql.transport.health import Health
 from bioscope_gql.transport.http import GraphQLEndpoint
 from bioscope_gql.transport.limits import Limits
+from bioscope_gql.transport.metrics import MetricsPage
 from bioscope_gql.transport.oauth import TokenEndpoint
 from bioscope_gql.transport.originals import Originals
+from bioscope_gql.web.pages import Pages
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -40,6 +46,7 @@ class Application:
         services = replica.services
         settings = services.settings
         self.replica = replica
+        pages = Pages()
         self._endpoint = GraphQLEndpoint(
             schema(),
             authenticator=_Authenticator(services),
@@ -49,7 +56,10 @@ class Application:
             introspection=settings.app.introspection,
             allowed_origins=settings.app.cors_origins,
             permit=_permit,
+            observe=_Observer(services.metrics),
+            explorer=pages.explorer,
         )
+        token = settings.app.metrics_token
         routes: list[BaseRoute] = [
             Route("/graphql", self._endpoint),
             WebSocketRoute("/graphql", self._endpoint),
@@ -57,6 +67,13 @@ class Application:
             TokenEndpoint(services).route(),
             *Originals(services, origin_of=lambda scope: _origin(settings, scope)).routes(),
             *_health(replica).routes(),
+            *pages.routes(),
+            MetricsPage(
+                services.metrics,
+                _Figures(replica, self._endpoint).gather,
+                token=token.get_secret_value() if token is not None else None,
+                trusted_proxies=settings.app.trusted_proxies,
+            ).route(),
         ]
         if isinstance(services.store, DiskStore):
             routes.append(Files(services.store, signer_of(settings.s3)).route())
@@ -102,6 +119,8 @@ class _Contexts:
             origin=_origin(self._services.settings, connection.scope),
             user_agent=connection.headers.get("user-agent"),
             response_headers=call.response_headers,
+            place=call.place,
+            tasks=call.tasks,
         )
 
 
@@ -112,6 +131,63 @@ def _permit(operation: Operation, viewer: Viewer) -> None:
 
 def _origin(settings: Settings, scope: Any) -> str:
     return settings.app.public_url or _own_address(scope)
+
+
+class _Observer:
+    """Counts operations as they end."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def __call__(self, call: Call, answer: Answer | None) -> None:
+        code = "CLIENT_LEFT" if answer is None else next(iter(answer.codes), "OK")
+        operation = call.operation
+        if operation is None:
+            self._metrics.operations.labels("unknown", "", code).inc()
+            return
+        kind, fields = operation.kind.value, operation.root_fields
+        field = next(iter(fields)) if len(fields) == 1 else "several"
+        self._metrics.operations.labels(kind, field, code).inc()
+        if operation.kind is not OperationType.SUBSCRIPTION:
+            self._metrics.seconds.labels(kind, field).observe(time.perf_counter() - call.began)
+        if answer is not None and answer.cost is not None:
+            self._metrics.cost.observe(answer.cost["cost"])
+
+
+class _Figures:
+    """What /metrics tells of the moment: of this replica, and of the database while it answers."""
+
+    def __init__(self, replica: Replica, endpoint: GraphQLEndpoint) -> None:
+        self._replica, self._endpoint = replica, endpoint
+
+    async def gather(self) -> None:
+        metrics, replica = self._replica.services.metrics, self._replica
+        here: dict[Labels, float] = {(name,): value for name, value in self._endpoint.crowd.items()}
+        metrics.set("bioscope_here", "Requests at work, sockets, their operations, streams.", here, ["what"])
+        duties: dict[Labels, float] = {(name,): float(is_well) for name, is_well in replica.duties.items()}
+        metrics.set("bioscope_duty_is_well", "Whether a duty of this replica is at work.", duties, ["duty"])
+        connected = float(replica.broker.link is not None)
+        metrics.set("bioscope_kafka_connected", "Whether Kafka is connected.", {(): connected})
+        behind = replica.results.backlog.behind
+        metrics.set("bioscope_results_behind", "Answers of workers not dealt with.", {(): behind})
+        try:
+            await self._gather_stored(metrics)
+        except Exception as error:
+            if not is_away(error):
+                raise
+
+    async def _gather_stored(self, metrics: Metrics) -> None:
+        db = self._replica.services.db
+        models = await figures.per_model(db)
+        for name, text in (
+            ("queued", "Pictures that wait for a model."),
+            ("in_flight", "Pictures that were handed out."),
+            ("workers", "Live workers of a model."),
+        ):
+            metrics.set(f"bioscope_{name}", text, {(row["model"],): row[name] for row in models}, ["model"])
+        totals = await figures.totals(db)
+        metrics.set("bioscope_open_runs", "Runs that are not finished.", {(): totals["open_runs"]})
+        metrics.set("bioscope_dead_letters", "Answers that nobody replayed.", {(): totals["dead_letters"]})
 
 
 def _own_address(scope: Any) -> str:
@@ -167,12 +243,15 @@ def _limits(settings: Settings) -> Limits:
     """The limits of the door, from the settings."""
     limits = settings.limits
     return Limits(
+        requests=limits.concurrent_requests,
         body_bytes=limits.json_body_bytes,
         query_bytes=limits.query_bytes,
         tokens=limits.query_tokens,
         depth=limits.query_depth,
         fields=limits.query_fields,
         aliases=limits.query_aliases,
+        cost=limits.query_cost,
+        operation_seconds=limits.query_seconds,
         upload_request_bytes=limits.upload_request_bytes,
         upload_files=limits.upload_files,
         file_bytes=limits.file_bytes,

@@ -13,6 +13,7 @@ from bioscope_gql.auth.tokens import Tokens
 from bioscope_gql.db import Database
 from bioscope_gql.errors import ConfigurationError
 from bioscope_gql.live.hub import Hub
+from bioscope_gql.metrics import Metrics
 from bioscope_gql.settings import Settings
 from bioscope_gql.storage.blobs import BlobStore
 from bioscope_gql.storage.intake import Intake
@@ -49,6 +50,7 @@ class Services:
     passwords: Passwords
     tokens: Tokens
     hub: Hub = field(default_factory=Hub)
+    metrics: Metrics = field(default_factory=Metrics)
     wake_dispatch: Wake = field(default_factory=Wake)
     wake_janitor: Wake = field(default_factory=Wake)
 

@@ -210,6 +210,8 @@ class Worker(Section):
 class Limits(Section):
     """What one caller, file or message may ask of the system."""
 
+    concurrent_requests: Count = 200
+    """GraphQL requests that one replica works on at once; more are answered with 503."""
     json_body_bytes: Bytes = 1 << 20
     """A request that is not an upload."""
     upload_request_bytes: Bytes = 5 << 29
@@ -242,6 +244,10 @@ class Limits(Section):
     """Its fields, fragments counted wherever they are spread."""
     query_aliases: Count = 30
     """Its aliases."""
+    query_cost: Count = 50_000
+    """Objects that it may bring at most, by what it asks and `first` of its lists."""
+    query_seconds: Seconds = 20
+    """Time that a query may take."""
     ids_per_mutation: Count = 500
     """Ids that one mutation takes."""
     images_per_run: Count = 10_000

@@ -40,6 +40,7 @@ CEILING = {
     "embedded": "errors",
     "events": "resolvers",
     "live": "resolvers",
+    "metrics": "errors",
     "migrations": "errors",
     "observability": "errors",
     "services": "policy",

@@ -31,6 +31,11 @@ class Backlog:
         self.is_small = False
         self._behind: dict[TopicPartition, int] = {}
 
+    @property
+    def behind(self) -> int:
+        """Records that are known and not dealt with, as of the last batch."""
+        return sum(self._behind.values())
+
     def begins(self) -> None:
         """A batch is about to be dealt with; with the database away that may take a while."""
         self.is_small = False

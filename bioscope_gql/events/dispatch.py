@@ -69,6 +69,7 @@ class Dispatch:
                 logger.warning("jobs_not_sent", count=len(left), reason=str(error))
                 await items.give_back(self._services, left)
                 return
+            self._services.metrics.jobs.labels(f"{row['model_name']}@{row['model_version']}").inc()
 
     def _job(self, row: Row) -> Job:
         settings = self._services.settings

@@ -60,6 +60,7 @@ class Results:
             try:
                 received.append(Received(record, parse_result(record.value or b"")))
             except Unreadable as error:
+                self._services.metrics.answers.labels("unreadable").inc()
                 await letters.bury(record, error.reason)
         await self._record(received, letters)
 
@@ -79,6 +80,10 @@ class Results:
             await self._record(received[:middle], letters)
             await self._record(received[middle:], letters)
             return
+        count = self._services.metrics.answers
+        count.labels("recorded").inc(applied.recorded)
+        count.labels("superseded").inc(applied.superseded)
+        count.labels("foreign").inc(len(applied.foreign))
         foreign = {id(answer) for answer in applied.foreign}
         for each in received:
             if id(each.answer) in foreign:

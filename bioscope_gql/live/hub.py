@@ -20,10 +20,9 @@ class Change:
 
 
 class Watch:
-    """One watcher's flag, and the version that it told last."""
+    """One watcher's flag, and the version that it told last where it watches one run."""
 
-    def __init__(self, run: UUID) -> None:
-        self.run = run
+    def __init__(self) -> None:
         self.told_version = 0
         self._changed = asyncio.Event()
 
@@ -43,12 +42,13 @@ class Hub:
 
     def __init__(self) -> None:
         self._watches: dict[UUID, set[Watch]] = {}
+        self._wide: set[Watch] = set()
         self._untold: dict[UUID, Change] = {}
         self._has_untold = asyncio.Event()
 
     @asynccontextmanager
     async def watching(self, run: UUID) -> AsyncGenerator[Watch, None]:
-        watch = Watch(run)
+        watch = Watch()
         self._watches.setdefault(run, set()).add(watch)
         try:
             yield watch
@@ -57,6 +57,15 @@ class Hub:
             left.discard(watch)
             if not left:
                 del self._watches[run]
+
+    @asynccontextmanager
+    async def watching_all(self) -> AsyncGenerator[Watch, None]:
+        watch = Watch()
+        self._wide.add(watch)
+        try:
+            yield watch
+        finally:
+            self._wide.discard(watch)
 
     def tell(self, change: Change) -> None:
         """A change was committed here: wake who watches it, and let the other replicas know.
@@ -68,7 +77,17 @@ class Hub:
         self._has_untold.set()
 
     def wake(self, run: UUID) -> None:
+        self.wake_one(run)
+        self.wake_wide()
+
+    def wake_one(self, run: UUID) -> None:
+        """Wake who watches this run and no other."""
         for watch in self._watches.get(run, ()):
+            watch.wake()
+
+    def wake_wide(self) -> None:
+        """Wake who watches more than one run."""
+        for watch in self._wide:
             watch.wake()
 
     async def untold(self) -> list[Change]:
@@ -78,6 +97,11 @@ class Hub:
         changes = list(self._untold.values())
         self._untold.clear()
         return changes
+
+    @property
+    def is_watched_wide(self) -> bool:
+        """Whether anybody watches more than one run."""
+        return bool(self._wide)
 
     @property
     def watched(self) -> dict[UUID, int]:

@@ -1,11 +1,13 @@
 """From replica to replica: that a run changed. What changed, the database says."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 import structlog
 
-from bioscope_gql.db import is_away
+from bioscope_gql.db import certain, is_away
 from bioscope_gql.events.broker import OUTAGES, Broker, Link, Reading
 from bioscope_gql.events.messages import Signal, Unreadable, encode, parse
 from bioscope_gql.services import Services
@@ -56,24 +58,42 @@ class Signals:
                     logger.info("signal_not_sent", reason=str(error))
 
     async def watchdog(self) -> None:
-        """Compare the versions of everything watched with the database now and then: a signal may be lost."""
+        """Compare everything watched with the database now and then: a signal may be lost."""
+        looked = 0
         while True:
             await asyncio.sleep(WATCHDOG_SECONDS)
-            watched = self._services.hub.watched
-            if not watched:
-                continue
+            hub = self._services.hub
             try:
-                rows = await self._services.db.rows(
-                    "select id, version from classifications where id = any($1::uuid[])", list(watched)
-                )
+                if hub.watched:
+                    await self._wake_outdated(hub.watched)
+                if hub.is_watched_wide:
+                    looked = await self._wake_wide(looked)
             except Exception as error:
                 if not is_away(error):
                     raise
-                continue
-            versions = {row["id"]: row["version"] for row in rows}
-            for run, told in watched.items():
-                if versions.get(run, told + 1) > told:
-                    self._services.hub.wake(run)
+
+    async def _wake_outdated(self, watched: Mapping[UUID, int]) -> None:
+        rows = await self._services.db.rows(
+            "select id, version from classifications where id = any($1::uuid[])", list(watched)
+        )
+        versions = {row["id"]: row["version"] for row in rows}
+        for run, told in watched.items():
+            if versions.get(run, told + 1) > told:
+                self._services.hub.wake_one(run)
+
+    async def _wake_wide(self, looked: int) -> int:
+        """Whether any run changed since the snapshot of the look before; the snapshot of this one."""
+        row = certain(
+            await self._services.db.row(
+                "select pg_snapshot_xmin(pg_current_snapshot()) as now,"
+                " exists (select from classifications where changed_xid >= $1) as changed",
+                looked,
+            )
+        )
+        if row["changed"]:
+            self._services.hub.wake_wide()
+        now: int = row["now"]
+        return now
 
     def _hear(self, raw: bytes) -> None:
         try:

@@ -171,6 +171,17 @@ class _Intake:
     metadata: str
 
     async def take(self, file: UploadedFile) -> Outcome:
+        """What becomes of one file; counted."""
+        metrics = self.services.metrics
+        with metrics.intake_seconds.time():
+            outcome = await self._taken(file)
+        if isinstance(outcome, Stored):
+            metrics.uploads.labels("stored" if outcome.is_new else "known").inc()
+        else:
+            metrics.uploads.labels(outcome.reason.code).inc()
+        return outcome
+
+    async def _taken(self, file: UploadedFile) -> Outcome:
         name = words.clean_filename(file.filename)
         try:
             if file.too_large:

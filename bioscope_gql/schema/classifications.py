@@ -5,7 +5,9 @@ from typing import Annotated
 
 import strawberry
 
-from bioscope_gql.live import watch
+from bioscope_gql.live import overview, watch
+from bioscope_gql.live.places import Place
+from bioscope_gql.live.watch import Update
 from bioscope_gql.resolvers import classifications, lifecycle, results, words
 from bioscope_gql.resolvers.classifications import Order, Target
 from bioscope_gql.schema import define
@@ -54,6 +56,16 @@ class ClassificationUpdate:
     items: list[ClassificationItem] = strawberry.field(
         description="Items that changed since the update before this one, at most 100; more follow at once."
     )
+
+    @classmethod
+    def of(cls, update: Update, place: Place) -> "ClassificationUpdate":
+        """An update, on its way to a subscriber who has got so far by it."""
+        place.reached = update.cursor
+        return cls(
+            cursor=update.cursor,
+            classification=Classification.of(update.run),
+            items=[ClassificationItem.of(item) for item in update.items],
+        )
 
 
 def target_of(sent: ClassificationTarget) -> Target:
@@ -136,10 +148,21 @@ class ClassificationSubscriptions:
     ) -> AsyncGenerator[ClassificationUpdate, None]:
         """The run as it is now, then at every change; completes after a final state."""
         context = info.context
-        updates = watch.run(context.services, context.viewer, words.read_id(id), define.sent(after))
-        async for update in updates:
-            yield ClassificationUpdate(
-                cursor=update.cursor,
-                classification=Classification.of(update.run),
-                items=[ClassificationItem.of(item) for item in update.items],
-            )
+        since = context.place.after or define.sent(after)
+        async for update in watch.run(context.services, context.viewer, words.read_id(id), since):
+            yield ClassificationUpdate.of(update, context.place)
+
+    @define.subscription
+    async def classifications_updated(
+        self,
+        info: Info,
+        filter: ClassificationFilter | None = strawberry.UNSET,
+        after: str | None = strawberry.UNSET,
+    ) -> AsyncGenerator[ClassificationUpdate, None]:
+        """Every run that the caller may see and the filter admits: first those not yet finished and those
+        that finished in the last hour, or all that changed since `after`; then every change. At least once.
+        """
+        context = info.context
+        since = context.place.after or define.sent(after)
+        async for update in overview.runs(context.services, context.viewer, define.wanted(filter), since):
+            yield ClassificationUpdate.of(update, context.place)

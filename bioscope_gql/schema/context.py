@@ -1,5 +1,6 @@
 """What a resolver of the schema can reach."""
 
+import asyncio
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +9,7 @@ import strawberry
 from strawberry.dataloader import DataLoader
 
 from bioscope_gql.errors import Unauthenticated
+from bioscope_gql.live.places import Place
 from bioscope_gql.policy import Viewer
 from bioscope_gql.services import Services
 
@@ -24,6 +26,9 @@ class Context:
     origin: str = ""
     user_agent: str | None = None
     response_headers: list[tuple[str, str]] = field(default_factory=list)
+    place: Place = field(default_factory=Place)
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    """Batches that are being loaded; a loader's are tasks of their own, which nobody else knows."""
     _loaders: dict[Hashable, DataLoader[Any, Any]] = field(default_factory=dict)
 
     @property
@@ -43,8 +48,18 @@ class Context:
         """The loader that goes by `name`, made on first use; it batches, and remembers by `key`."""
         found = self._loaders.get(name)
         if found is None:
-            found = self._loaders[name] = DataLoader(batch, cache_key_fn=key)
+            found = self._loaders[name] = DataLoader(self._owned(batch), cache_key_fn=key)
         return found
+
+    def _owned(self, batch: Batch) -> Batch:
+        async def load(keys: Sequence[Any]) -> Any:
+            task = asyncio.current_task()
+            if task is not None:
+                self.tasks.add(task)
+                task.add_done_callback(self.tasks.discard)
+            return await batch(keys)
+
+        return load
 
 
 Info = strawberry.Info[Context, None]

@@ -15,8 +15,10 @@ from graphql import (
     specified_rules,
     validate,
 )
+from graphql.validation.rules.max_introspection_depth_rule import MAX_LIST_DEPTH
 
 from bioscope_gql.errors import Refusal
+from bioscope_gql.transport.costs import Price, price
 from bioscope_gql.transport.limits import Limits, TooComplex, refuse_above, refuse_large, root_fields
 from bioscope_gql.transport.masking import FormattedError, rejected
 
@@ -24,6 +26,9 @@ BYTES_PER_CHARACTER = 280
 """Memory that a parsed document takes for each character of its text, measured with many short names."""
 
 MAX_VALIDATION_ERRORS = 20
+
+TOO_DEEP_INTROSPECTION = "Maximum introspection depth exceeded"
+"""What graphql-core's own rule says; each such list within a list is about ten times the answer."""
 
 
 class InvalidDocument(Exception):
@@ -42,6 +47,7 @@ class Operation:
     kind: OperationType
     name: str | None
     root_fields: frozenset[str]
+    price: Price
 
 
 class Documents:
@@ -79,6 +85,7 @@ class Documents:
                 node.operation,
                 node.name.value if node.name else None,
                 frozenset(root_fields(node, document)),
+                price(self._schema, document, node),
             )
             for node in document.definitions
             if isinstance(node, OperationDefinitionNode)
@@ -98,6 +105,12 @@ class Documents:
             hide_suggestions=self._hide_suggestions,
             allow_empty_selection_sets=False,
         )
+        if any(error.message == TOO_DEEP_INTROSPECTION for error in errors):
+            message = (
+                f"Introspection asks for lists within lists more than {MAX_LIST_DEPTH - 1} deep. Ask for"
+                " less at once."
+            )
+            raise TooComplex(message, limit="introspection depth", maximum=MAX_LIST_DEPTH - 1)
         if errors:
             raise InvalidDocument(rejected(errors, "GRAPHQL_VALIDATION_FAILED"))
         return document

@@ -1,11 +1,12 @@
 """From an operation to its answers, whatever it came by: HTTP, a socket, an event stream."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import isawaitable
-from typing import Any, Literal, Protocol, TypeAlias, TypeGuard, cast
+from typing import Any, Literal, Protocol, TypeAlias, TypeGuard, TypeVar, cast
 
 import orjson
 import strawberry
@@ -22,12 +23,15 @@ from starlette.requests import HTTPConnection
 from strawberry.execution import optimized_is_awaitable
 
 from bioscope_gql.errors import Refusal, Unauthenticated
+from bioscope_gql.live.places import Place
 from bioscope_gql.policy import Viewer
 from bioscope_gql.transport.documents import Documents, InvalidDocument, Operation
-from bioscope_gql.transport.limits import Limits
+from bioscope_gql.transport.limits import Limits, TooComplex, refuse_above
 from bioscope_gql.transport.masking import FormattedError, describe, refused, rejected
 from bioscope_gql.transport.requests import GraphQLRequest, Malformed
 from bioscope_gql.vocabulary import uuid7
+
+T = TypeVar("T")
 
 TOKENLESS_FIELDS = frozenset(("register", "login", "refreshSession", "setPassword"))
 """An operation of only these never looks at the Authorization header: it may be just what is broken."""
@@ -60,7 +64,7 @@ class Authenticator(Protocol):
 Transport: TypeAlias = Literal["post", "get", "multipart", "websocket"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One operation on its way: what a context may want to know of how it came in."""
 
@@ -69,13 +73,21 @@ class Call:
     transport: Transport
     response_headers: list[tuple[str, str]] = field(default_factory=list)
     """Sent with the answer over HTTP, `Set-Cookie` for one; nobody reads them on a socket."""
+    place: Place = field(default_factory=Place)
+    """Of a subscription as an event stream; on a socket nobody asks for it."""
+    tasks: "set[asyncio.Task[Any]]" = field(default_factory=set)
+    """What is done on the side for the operation. Who ends it early ends these too."""
+    operation: Operation | None = None
+    """What was asked, once that is known."""
+    began: float = field(default_factory=time.perf_counter)
 
     @classmethod
     def over(cls, connection: HTTPConnection, transport: Transport) -> "Call":
         """A call that bears the request id of its connection; a new one on a socket, which carries
         many calls, and where nobody gave it one."""
         request_id = transport != "websocket" and connection.scope.get("state", {}).get("request_id")
-        return cls(request_id or str(uuid7()), connection, transport)
+        place = Place(connection.headers.get("last-event-id") or None)
+        return cls(request_id or str(uuid7()), connection, transport, place=place)
 
 
 Permit: TypeAlias = Callable[[Operation, Viewer], None]
@@ -103,6 +115,8 @@ class Answer:
     status: int | None = None
     """Of HTTP, where it does not follow from the rest."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    cost: Mapping[str, int] | None = None
+    """What the operation may bring at most, and what is allowed."""
 
     @property
     def codes(self) -> set[str]:
@@ -113,10 +127,16 @@ class Answer:
         response: dict[str, Any] = {"data": self.data} if self.executed else {}
         if self.errors:
             response = {"errors": self.errors, **response}
+        if self.cost is not None:
+            response["extensions"] = {"cost": self.cost}
         try:
             return orjson.dumps(response, option=orjson.OPT_NON_STR_KEYS)
         except (TypeError, RecursionError) as error:
             return orjson.dumps({"errors": [describe(error, request_id)], "data": None})
+
+
+Observer: TypeAlias = Callable[[Call, Answer | None], None]
+"""Takes note of a call that has ended, and of the last answer to it; without one the client left before."""
 
 
 class Execution:
@@ -131,18 +151,27 @@ class Execution:
         limits: Limits,
         introspection: bool,
         permit: Permit | None = None,
+        observe: Observer,
     ) -> None:
         self.limits = limits
         self._permit = permit
         self.authenticator = authenticator
+        self.observe = observe
         self._make_context = make_context
         self._schema = schema._schema
         self._documents = Documents(self._schema, limits, introspection=introspection)
         self._hide_suggestions = not introspection
 
-    def find(self, request: GraphQLRequest) -> Operation:
-        """The operation that `request` means; raises what `Documents.find` raises."""
-        return self._documents.find(request.query, request.operation_name)
+    def find(self, request: GraphQLRequest, call: Call) -> Operation:
+        """The operation that `request` means; raises what `Documents.find` raises.
+
+        Raises:
+            TooComplex: with these variables it costs more than is allowed.
+        """
+        operation = self._documents.find(request.query, request.operation_name)
+        call.operation = operation
+        refuse_above("cost", self.limits.cost, operation.price.of(request.variables))
+        return operation
 
     async def admit(self, operation: Operation, authorization: str | None) -> Viewer | None:
         """Who asks, if they may ask this at all: nothing of the operation has run yet.
@@ -175,7 +204,11 @@ class Execution:
     async def answer(
         self, operation: Operation, variables: dict[str, Any], viewer: Viewer | None, call: Call
     ) -> Answer:
-        """Run a query or mutation to its end."""
+        """Run a query or mutation to its end.
+
+        Raises:
+            TooComplex: a query took longer than is allowed; nothing of it goes on.
+        """
         result = execute(
             self._schema,
             operation.document,
@@ -186,20 +219,28 @@ class Execution:
             is_awaitable=IS_AWAITABLE,
             hide_suggestions=self._hide_suggestions,
         )
-        return self._told(await result if isawaitable(result) else result, operation, call)
+        if isawaitable(result):
+            seconds = self.limits.operation_seconds if operation.kind is OperationType.QUERY else None
+            result = await in_time(result, seconds, call)
+        return replace(self._told(result, operation, call), cost=self._cost(operation, variables))
 
     async def serve(
         self, sent: GraphQLRequest, authorization: str | None, call: Call
     ) -> AsyncGenerator[Answer, None]:
         """Every answer to what was sent, whatever it is; a refusal is an answer too."""
+        last = None
         try:
-            operation = self.find(sent)
+            operation = self.find(sent, call)
             viewer = await self.admit(operation, authorization)
             async with aclosing(self.answers(operation, sent.variables, viewer, call)) as answers:
                 async for answer in answers:
+                    last = answer
                     yield answer
         except Exception as error:
-            yield failure(error, call.request_id)
+            last = failure(error, call.request_id)
+            yield last
+        finally:
+            self.observe(call, last)
 
     async def answers(
         self, operation: Operation, variables: dict[str, Any], viewer: Viewer | None, call: Call
@@ -216,8 +257,9 @@ class Execution:
         async with aclosing(events):
             try:
                 async for result in events:
+                    told = self._told(result, operation, call)
+                    yield told if begun else replace(told, cost=self._cost(operation, variables))
                     begun = True
-                    yield self._told(result, operation, call)
             except Exception as error:
                 yield Answer([describe(error, call.request_id, operation.name)], executed=begun)
 
@@ -250,12 +292,31 @@ class Execution:
 
         return map_source_to_response_event(executor, source, execute_event)
 
+    def _cost(self, operation: Operation, variables: dict[str, Any]) -> Mapping[str, int]:
+        return {"cost": operation.price.of(variables), "limit": self.limits.cost}
+
     def _told(self, result: ExecutionResult, operation: Operation, call: Call) -> Answer:
         """A result with its errors as the client may see them."""
         errors = result.errors or ()
         described = [describe(error, call.request_id, operation.name) for error in errors]
         executed = result.data is not None or any(error.path is not None for error in errors)
         return Answer(described, result.data, executed)
+
+
+async def in_time(result: Awaitable[T], seconds: float | None, call: Call) -> T:
+    """A result within so many seconds, or `TooComplex`; what loaders do for it ends with the waiting."""
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await result
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        message = f"The operation took longer than {seconds:g} seconds. Ask for less at once."
+        raise TooComplex(message, limit="seconds", maximum=int(seconds or 0)) from None
+    finally:
+        for task in call.tasks:
+            task.cancel()
 
 
 async def finished(event: Awaitable[ExecutionResult]) -> ExecutionResult:

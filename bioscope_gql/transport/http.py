@@ -6,7 +6,7 @@ clients. Whatever is not even a GraphQL request, and an upload without a token, 
 both. A database that is away is 503 with both.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,13 +26,23 @@ from bioscope_gql.transport.execution import (
     Call,
     ContextFactory,
     Execution,
+    Observer,
     Permit,
     Transport,
     failure,
 )
 from bioscope_gql.transport.limits import Limits
 from bioscope_gql.transport.multipart import Uploads
-from bioscope_gql.transport.negotiation import GRAPHQL_JSON, JSON, MULTIPART, negotiate, parse_content_type
+from bioscope_gql.transport.negotiation import (
+    EVENT_STREAM,
+    GRAPHQL_JSON,
+    HTML,
+    JSON,
+    MULTIPART,
+    negotiate,
+    parse_content_type,
+    takes_events,
+)
 from bioscope_gql.transport.requests import (
     GraphQLRequest,
     Malformed,
@@ -40,15 +50,27 @@ from bioscope_gql.transport.requests import (
     from_query_string,
     parse_json,
 )
+from bioscope_gql.transport.streams import HEADERS, Asked, Streams, whole
 from bioscope_gql.transport.websocket import Sockets
 
 METHODS = "GET, POST"
 STATUSES = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "RATE_LIMITED": 429}
 PREFLIGHT_HEADERS = ("graphql-require-preflight", "apollo-require-preflight")
 UNAVAILABLE = "SERVICE_UNAVAILABLE"
+SUBSCRIBE_OTHERWISE = (
+    "A subscription needs a WebSocket with the sub-protocol graphql-transport-ws, or a request whose Accept"
+    f" names {EVENT_STREAM}."
+)
 RETRY_AFTER_SECONDS = 5
 NOT_ACCEPTABLE = Malformed(
     f"Only {GRAPHQL_JSON} and {JSON} can be had here. Name one of them in Accept.", status=406
+)
+
+
+OVERLOADED = Malformed(
+    "There are too many requests at the moment. Send this one again in a few seconds.",
+    UNAVAILABLE,
+    status=503,
 )
 
 
@@ -66,9 +88,12 @@ class GraphQLEndpoint:
         introspection: bool = True,
         allowed_origins: Collection[str] | None = None,
         permit: Permit | None = None,
+        observe: Observer = lambda _call, _answer: None,
+        explorer: Callable[[], Response] | None = None,
     ) -> None:
         """`allowed_origins` are those of other sites whose pages may open a socket, written as a
-        browser does: `https://lab.example`. Pages of our own host always may."""
+        browser does: `https://lab.example`. Pages of our own host always may. `explorer` is what a
+        browser gets that comes by itself."""
         self._limits = limits or Limits()
         self._execution = Execution(
             schema,
@@ -77,9 +102,13 @@ class GraphQLEndpoint:
             limits=self._limits,
             introspection=introspection,
             permit=permit,
+            observe=observe,
         )
         self._uploads = Uploads(spool_directory, self._limits)
         self._sockets = Sockets(self._execution, allowed_origins=allowed_origins or ())
+        self._streams = Streams(self._execution)
+        self._explorer = explorer
+        self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -88,11 +117,15 @@ class GraphQLEndpoint:
             await self._serve_http(scope, receive, send)
 
     async def close(self) -> None:
-        """End all sockets with 1012. Complete when it returns; further calls do nothing."""
+        """End sockets with 1012 and cut streams. Complete when it returns; further calls do nothing."""
         await self._sockets.close()
+        await self._streams.close()
 
     async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
+        if self._explorer is not None and is_browsing(request):
+            await self._explorer()(scope, receive, send)
+            return
         transport = transport_of(request)
         uploads = transport == "multipart"
         body = Body(
@@ -102,20 +135,46 @@ class GraphQLEndpoint:
             stall_seconds=self._limits.body_stall_seconds,
         )
         call = Call.over(request, transport)
-        media = negotiate(request.headers.get("accept"), (JSON, GRAPHQL_JSON))
+        accept = request.headers.get("accept")
+        media = negotiate(accept, (JSON, GRAPHQL_JSON))
         try:
-            answer = (
-                await self._answer(request, body, call) if media else failure(NOT_ACCEPTABLE, call.request_id)
-            )
+            if not media and not takes_events(accept):
+                answer: Answer | Asked = failure(NOT_ACCEPTABLE, call.request_id)
+            elif self._running >= self._limits.requests:
+                answer = failure(OVERLOADED, call.request_id)
+            else:
+                answer = await self._in_turn(request, body, call)
         except ClientDisconnect:
             return
-        response = respond(answer, media or JSON, call)
+        if isinstance(answer, Asked):
+            await self._streams.serve(answer, receive, send)
+            return
+        self._execution.observe(call, answer)
+        response = respond(answer, media or EVENT_STREAM, call)
         if body.is_ended:
             await response(scope, receive, send)
         else:
             await answer_early(response, body, send)
 
-    async def _answer(self, request: Request, body: Body, call: Call) -> Answer:
+    async def _in_turn(self, request: Request, body: Body, call: Call) -> Answer | Asked:
+        """The answer, while it counts as one of those that are at work."""
+        self._running += 1
+        try:
+            return await self._answer(request, body, call)
+        finally:
+            self._running -= 1
+
+    @property
+    def crowd(self) -> Mapping[str, int]:
+        """How many are here: requests at work, sockets, their operations, event streams."""
+        return {
+            "requests": self._running,
+            "sockets": self._sockets.count,
+            "socket_operations": self._sockets.operations,
+            "streams": self._streams.count,
+        }
+
+    async def _answer(self, request: Request, body: Body, call: Call) -> Answer | Asked:
         """What comes of a request, whatever it is."""
         try:
             if request.method not in ("GET", "POST"):
@@ -144,7 +203,7 @@ class GraphQLEndpoint:
         refuse_encoded(request)
         return from_json(parse_json(await body.read(), max_depth=self._limits.json_depth))
 
-    async def _upload(self, request: Request, body: Body, call: Call) -> Answer:
+    async def _upload(self, request: Request, body: Body, call: Call) -> Answer | Asked:
         """Nothing of the body is read before the token is known to be good."""
         if not any(request.headers.get(name, "").strip() for name in PREFLIGHT_HEADERS):
             message = "An upload needs a header that no form can send: set `GraphQL-Require-Preflight: 1`."
@@ -166,11 +225,13 @@ class GraphQLEndpoint:
                 )
             return await self._run(sent, call, viewer)
 
-    async def _run(self, sent: GraphQLRequest, call: Call, uploader: Viewer | None) -> Answer:
-        """Find, admit and execute one operation."""
+    async def _run(self, sent: GraphQLRequest, call: Call, uploader: Viewer | None) -> Answer | Asked:
+        """Find, admit and execute one operation; a subscription is only found and admitted."""
         operation = self._find(sent, call)
         authorization = call.connection.headers.get("authorization")
         viewer = uploader or await self._execution.admit(operation, authorization)
+        if operation.kind is OperationType.SUBSCRIPTION:
+            return Asked(operation, sent.variables, viewer, authorization, call)
         answer = await self._execution.answer(operation, sent.variables, viewer, call)
         return withdrawn(answer, operation)
 
@@ -178,9 +239,9 @@ class GraphQLEndpoint:
         """The operation that was sent, if it may come in this way."""
         if not sent.query.strip():
             raise Malformed("The query is empty. Send an operation.")
-        operation = self._execution.find(sent)
-        if operation.kind is OperationType.SUBSCRIPTION:
-            raise Refusal("A subscription needs a WebSocket with the sub-protocol graphql-transport-ws.")
+        operation = self._execution.find(sent, call)
+        if operation.kind is OperationType.SUBSCRIPTION and not may_stream(call):
+            raise Refusal(SUBSCRIBE_OTHERWISE)
         if operation.kind is OperationType.MUTATION and call.transport == "get":
             raise not_allowed("A mutation must be sent by POST.", "POST")
         return operation
@@ -192,6 +253,17 @@ def transport_of(request: Request) -> Transport:
         return "get"
     is_multipart = parse_content_type(request.headers.get("content-type"))[0] == MULTIPART
     return "multipart" if is_multipart else "post"
+
+
+def is_browsing(request: Request) -> bool:
+    """Whether a person opens this address in a browser."""
+    offers = (JSON, GRAPHQL_JSON, HTML)
+    return request.method == "GET" and negotiate(request.headers.get("accept"), offers) == HTML
+
+
+def may_stream(call: Call) -> bool:
+    """Whether a subscription that comes in this way can be told as an event stream."""
+    return call.transport != "multipart" and takes_events(call.connection.headers.get("accept"))
 
 
 def refuse_encoded(request: Request) -> None:
@@ -215,7 +287,7 @@ def withdrawn(answer: Answer, operation: Operation) -> Answer:
 
 
 def status_of(answer: Answer, media: str) -> int:
-    """The status that goes with an answer, see the top of this module."""
+    """The status that goes with an answer, see the top of this module and of `respond`."""
     if answer.status is not None:
         return answer.status
     if answer.executed:
@@ -223,12 +295,21 @@ def status_of(answer: Answer, media: str) -> int:
     codes = answer.codes
     if UNAVAILABLE in codes:
         return 503
+    if media == EVENT_STREAM and "UNAUTHENTICATED" not in codes:
+        return 200
     return 200 if media == JSON else max(STATUSES.get(code, 400) for code in codes)
 
 
 def respond(answer: Answer, media: str, call: Call) -> Response:
-    """The response, with the headers that a resolver asked for."""
+    """The response, with the headers that a resolver asked for.
+
+    For a client that takes nothing but events, an operation that GraphQL itself refuses is a stream of that
+    one answer; all else that is no subscription is JSON whatever it says.
+    """
     status = status_of(answer, media)
+    if media == EVENT_STREAM and status == 200 and not answer.executed:
+        return Response(whole(answer, call.request_id), status, HEADERS)
+    media = JSON if media == EVENT_STREAM else media
     headers = {"Cache-Control": "no-store", "Vary": "Accept", **answer.headers}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"

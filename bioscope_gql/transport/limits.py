@@ -23,6 +23,8 @@ INTROSPECTION_FIELDS = frozenset({"__schema", "__type"})
 class Limits:
     """Sizes in bytes, times in seconds, the rest in pieces. The defaults are the contract's."""
 
+    requests: int = 200
+    """At work at the same time in one replica."""
     body_bytes: int = MIB
     body_stall_seconds: float = 60.0
     json_depth: int = 100
@@ -36,6 +38,8 @@ class Limits:
     operations: int = 10
     fragments: int = 60
     cost: int = 50_000
+    operation_seconds: float = 20.0
+    """Of a query. Uploads and runs over large datasets may take longer, and their statements have limits."""
     cached_document_bytes: int = 32 * MIB
 
     upload_request_bytes: int = 5 * GIB // 2
@@ -51,6 +55,7 @@ class Limits:
     socket_check_seconds: float = 3.0
     socket_ping_seconds: float = 30.0
     socket_close_seconds: float = 5.0
+    stream_heartbeat_seconds: float = 12.0
 
 
 @dataclass(eq=False)

@@ -6,6 +6,7 @@ from typing import Final
 
 JSON: Final = "application/json"
 GRAPHQL_JSON: Final = "application/graphql-response+json"
+HTML: Final = "text/html"
 EVENT_STREAM: Final = "text/event-stream"
 MULTIPART: Final = "multipart/form-data"
 
@@ -62,6 +63,13 @@ def negotiate(accept: str | None, offers: Sequence[str]) -> str | None:
         if best is not None and best.precision(offer) and best.quality > 0:
             liked.append((-best.quality, best.position, index, offer))
     return min(liked)[3] if liked else None
+
+
+def takes_events(accept: str | None) -> bool:
+    """Whether a client asks for server-sent events; one that takes anything does not mean them."""
+    ranges = [each for each in parse_accept(accept or "") if each.precision(EVENT_STREAM) > 1]
+    best = max(ranges, key=lambda r: (r.precision(EVENT_STREAM), -r.position), default=None)
+    return best is not None and best.quality > 0
 
 
 def parse_content_type(header: str | None) -> tuple[str, dict[str, str]]:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Coroutine
 from contextlib import aclosing
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -17,6 +16,7 @@ from bioscope_gql.transport.execution import Call, Execution
 from bioscope_gql.transport.frames import PROTOCOL, Close, Complete, Init, Ping, Pong, Said, Subscribe
 from bioscope_gql.transport.masking import is_lost_database, refused
 from bioscope_gql.transport.requests import GraphQLRequest, Malformed
+from bioscope_gql.transport.rights import lapsed
 
 NO_INIT = Close(4408, "No connection_init came in time.")
 SECOND_INIT = Close(4429, "connection_init may be sent once only.")
@@ -24,6 +24,7 @@ NOT_INITIALISED = Close(4401, "Send connection_init before you subscribe.")
 EXPIRED = Close(4403, "The access token has expired. Connect again with a new one.")
 CHANGED = Close(4403, "Your rights have changed. Connect again.")
 REVOKED = Close(4401, "Your session has ended. Sign in again.")
+LAPSES = {"EXPIRED": EXPIRED, "CHANGED": CHANGED, "REVOKED": REVOKED}
 NOT_READ = Close(4008, "You do not read what is sent to you.")
 TOO_BIG = Close(1009, "The message is too large.")
 TRY_LATER = Close(1013, "The database does not answer at the moment. Try again in a few seconds.")
@@ -55,6 +56,11 @@ class Socket:
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._timers: list[asyncio.TimerHandle] = []
         self._is_initialised = False
+
+    @property
+    def operations(self) -> int:
+        """How many are running."""
+        return len(self._operations)
 
     def end(self, close: Close) -> None:
         """Have the socket ended as soon as may be; what it was told before stands."""
@@ -161,7 +167,7 @@ class Socket:
             self.end(TRY_LATER)
             return
         if viewer is not None:
-            self._guard(viewer)
+            self._start(self._guard(viewer))
         await self._say(frames.write("connection_ack"))
         self._start(self._ping())
 
@@ -226,27 +232,10 @@ class Socket:
 
     # What ends it
 
-    def _guard(self, viewer: Viewer) -> None:
+    async def _guard(self, viewer: Viewer) -> None:
         """End the socket with its token, and soon after the rights behind it are gone."""
-        if viewer.expires_at is not None:
-            left = (viewer.expires_at - datetime.now(UTC)).total_seconds()
-            self._timers.append(self._loop.call_later(max(left, 0.0), self.end, EXPIRED))
-        self._start(self._check(viewer))
-
-    async def _check(self, viewer: Viewer) -> None:
-        """Ask again and again who stands behind the token."""
-        while True:
-            await asyncio.sleep(self._limits.socket_check_seconds)
-            try:
-                current = await self._execution.authenticator.authenticate(self._authorization)
-            except Unauthenticated as error:
-                self.end(EXPIRED if error.reason == "EXPIRED" else REVOKED)
-            except Exception as error:
-                if not is_lost_database(error):
-                    raise
-            else:
-                if current != viewer:
-                    self.end(CHANGED)
+        authenticator, seconds = self._execution.authenticator, self._limits.socket_check_seconds
+        self.end(LAPSES[await lapsed(authenticator, self._authorization, viewer, seconds)])
 
     async def _ping(self) -> None:
         """Keep proxies from taking silence for the end, and learn of a client that reads nothing."""

@@ -24,6 +24,15 @@ class Sockets:
         self._open: set[Socket] = set()
         self._is_closed = False
 
+    @property
+    def count(self) -> int:
+        return len(self._open)
+
+    @property
+    def operations(self) -> int:
+        """Operations that run on all of them."""
+        return sum(socket.operations for socket in self._open)
+
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one socket to its end. A page of a foreign site gets a 403 instead of a socket."""
         if (await receive())["type"] != "websocket.connect":

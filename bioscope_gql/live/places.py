@@ -1,0 +1,13 @@
+"""Where somebody is in what a subscription tells."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Place:
+    """A subscriber's place, by cursors of the subscription. On a socket nobody looks at it."""
+
+    after: str | None = None
+    """What a client that comes back has seen already; it wins over what the operation says."""
+    reached: str | None = None
+    """What it has seen once it has read the event that is told next."""

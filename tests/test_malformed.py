@@ -1,0 +1,174 @@
+"""Whatever is sent: an answer below 500, always JSON of the GraphQL shape, nothing in the log, and soon."""
+
+import asyncio
+import gzip
+import json
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from structlog.testing import capture_logs
+
+from bioscope_gql.transport.limits import Limits
+from tests.door import TOKEN, Door, a_door
+from tests.malformed import Sent, everything
+
+FUZZED = int(os.environ.get("BIOSCOPE_FUZZED_REQUESTS", "300"))
+SEED = int(os.environ.get("BIOSCOPE_FUZZ_SEED", "1"))
+LONGEST_WAIT_SECONDS = 0.2
+SPICES = (b'"', b"{", b"}", b"[", b"\\", b"\x00", b"\r\n", b"$")
+QUICK = Limits(body_stall_seconds=0.3)
+
+
+async def answered(door: Door, sent: Sent) -> httpx.Response:
+    headers = {"authorization": TOKEN, **sent.headers}
+    return await door.http.request(sent.method, sent.path, content=sent.body, headers=headers)
+
+
+def complaint(answer: httpx.Response) -> str | None:
+    """What is wrong with an answer."""
+    if answer.status_code >= 500:
+        return f"status {answer.status_code}"
+    if answer.headers["content-type"].partition(";")[0] not in (
+        "application/json",
+        "application/graphql-response+json",
+    ):
+        return f"type {answer.headers['content-type']}"
+    body = answer.json()
+    if not isinstance(body, dict) or not ("errors" in body or "data" in body):
+        return f"body {answer.text[:80]}"
+    errors = body.get("errors", [])
+    codes = [error["extensions"]["code"] for error in errors]
+    return "masked" if "INTERNAL_SERVER_ERROR" in codes else None
+
+
+@pytest.fixture
+async def door(tmp_path: Path) -> AsyncIterator[Door]:
+    async with a_door(tmp_path / "spool", QUICK) as door:
+        yield door
+
+
+@asynccontextmanager
+async def a_canary() -> AsyncIterator[list[float]]:
+    """How long the event loop kept a bird waiting that wants to sing twenty times a second.
+
+    What this thread worked counts, so that other programs of the machine do not.
+    """
+    waits: list[float] = []
+
+    async def sing() -> None:
+        while True:
+            began = time.thread_time()
+            await asyncio.sleep(0.05)
+            waits.append(time.thread_time() - began)
+
+    singing = asyncio.create_task(sing())
+    yield waits
+    await asyncio.sleep(0.06)
+    singing.cancel()
+
+
+async def test_no_malformed_request_gets_more_than_a_refusal(door: Door) -> None:
+    corpus = list(everything())
+    assert len(corpus) >= 300
+    with capture_logs() as logs:
+        complaints = [(sent, said) for sent in corpus if (said := complaint(await answered(door, sent)))]
+        after = await door.post("{ hello }")
+    assert complaints == []
+    assert [log for log in logs if log["log_level"] in ("error", "critical")] == []
+    assert after.json()["data"] == {"hello": "hello world"}
+    assert door.spooled() == []
+
+
+def fuzzed(count: int, chance: random.Random) -> Iterator[Sent]:
+    """Requests of the corpus with bytes changed, cut, doubled or mixed up."""
+    corpus = [sent for sent in everything() if len(sent.body) < 4_000]
+    for _ in range(count):
+        sent = chance.choice(corpus)
+        body = bytearray(sent.body or b'{"query": "{ hello }"}')
+        for _ in range(chance.randint(1, 6)):
+            place = chance.randrange(len(body) + 1)
+            match chance.randrange(4):
+                case 0:
+                    body[place:place] = bytes([chance.randrange(256)])
+                case 1:
+                    del body[place : place + chance.randint(1, 9)]
+                case 2:
+                    body[place:place] = body[: chance.randint(1, 40)]
+                case _:
+                    body[place : place + 1] = chance.choice(
+                        (b'"', b"{", b"}", b"[", b"\\", b"\x00", b"\r\n", b"$")
+                    )
+        yield Sent(bytes(body), sent.headers, sent.method, sent.path)
+
+
+async def test_no_fuzzed_request_gets_more_than_a_refusal(door: Door) -> None:
+    with capture_logs() as logs:
+        for number, sent in enumerate(fuzzed(FUZZED, random.Random(SEED))):
+            assert complaint(await answered(door, sent)) is None, (SEED, number, sent)
+    assert [log for log in logs if log["log_level"] in ("error", "critical")] == []
+
+
+BOMBS = {
+    "fragments": "{ ...F0 } "
+    + " ".join(f"fragment F{n} on Query {{ ...F{n + 1} ...F{n + 1} }}" for n in range(50))
+    + " fragment F50 on Query { hello }",
+    "aliases": "{ " + " ".join(f"a{n}: hello" for n in range(600)) + " }",
+    "directives": "{ hello" + " @skip(if: false)" * 300 + " }",
+    "comments": "{ hello }" + "#x\n" * 20_000,
+    "tokens": "{ " + "hello " * 10_000 + "}",
+    "circle": "{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }",
+    "depth": "{ hello " * 900,
+    "introspection": "{ __schema { types { fields { type { fields { type { fields { name } } } } } } } }",
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+async def test_a_bomb_is_refused_while_the_loop_goes_on(door: Door, bomb: str) -> None:
+    async with a_canary() as waits:
+        answers = [await door.post(BOMBS[bomb] + f"#{n}") for n in range(5)]
+    assert all("errors" in answer.json() for answer in answers)
+    assert max(waits) < LONGEST_WAIT_SECONDS
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"query": "' + b"#" * 2_000_000 + b'"}',
+        b"[" * 1_000_000,
+        b'{"query": "{ hello }", "variables": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001,
+        json.dumps({"query": "{ hello }", "variables": {str(n): n for n in range(60_000)}}).encode(),
+        json.dumps({"query": "{ hello }", "variables": {"a": list(range(140_000))}}).encode(),
+    ],
+    ids=["2 MB of comment", "brackets", "deep variables", "many variables", "a long list"],
+)
+async def test_a_huge_body_does_not_stop_the_loop(door: Door, body: bytes) -> None:
+    async with a_canary() as waits:
+        answer = await answered(door, Sent(body))
+    assert answer.status_code < 500
+    assert max(waits) < LONGEST_WAIT_SECONDS
+
+
+async def test_a_compressed_bomb_is_not_unpacked(door: Door) -> None:
+    body = gzip.compress(b" " * 100_000_000)
+    answer = await answered(
+        door, Sent(body, {"content-type": "application/json", "content-encoding": "gzip"})
+    )
+    assert answer.status_code == 415
+
+
+async def test_nobodys_upload_of_100_megabytes_is_refused_before_it_is_kept(door: Door) -> None:
+    async def bytes_sent() -> AsyncIterator[bytes]:
+        yield b'--x\r\ncontent-disposition: form-data; name="operations"\r\n\r\n'
+        for _ in range(1_600):
+            yield b"x" * 65_536
+
+    headers = {"content-type": "multipart/form-data; boundary=x", "graphql-require-preflight": "1"}
+    answer = await door.http.post("/graphql", content=bytes_sent(), headers=headers)
+    assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (401, "UNAUTHENTICATED")
+    assert door.spooled() == []
