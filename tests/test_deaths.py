@@ -1,0 +1,55 @@
+"""Workers that die, slow down or go away: every picture that can be classified is, and no other blames them."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.crews import a_crew, announced, ended
+from tests.lab import Lab, Place, a_lab
+
+pytestmark = pytest.mark.timeout(150)
+
+MORTAL = """
+import os
+from bioscope_gql.worker.sdk import Picture, Worker
+
+worker = Worker("mortal", "1.0.0")
+
+@worker.classify
+def classify(picture: Picture) -> dict[str, float]:
+    if str(picture.image_id) == os.environ["DEADLY"]:
+        os._exit(9)
+    return {"alive": 1.0}
+
+worker.main()
+"""
+
+
+async def outcomes(lab: Lab) -> Counter[tuple[str, str | None]]:
+    rows = await lab.db.rows("select status, error_code from classification_items")
+    return Counter((row["status"], row["error_code"]) for row in rows)
+
+
+@pytest.mark.parametrize("deadly", [0, 20])
+async def test_a_picture_that_kills_its_worker_ends_stalled_and_twenty_good_ones_succeed(
+    place: Place, tmp_path: Path, deadly: int
+) -> None:
+    program = tmp_path / "mortal.py"
+    program.write_text(MORTAL)
+    async with a_lab(place, place.settings(limits={"lease_seconds": 3})) as lab:
+        ada = await lab.an_analyst()
+        dataset = await ada.a_dataset()
+        images = await ada.images(dataset, 21)
+        async with a_crew(lab, program, "--concurrency", "1", DEADLY=images[deadly]) as crew:
+            await announced(lab, "mortal")
+            run = await ada.run_over(dataset)
+            status = await ended(lab, run, 100)
+        found = await outcomes(lab)
+        print(
+            len(crew.deaths),
+            await lab.db.rows("select image, status, attempt, tries from classification_items order by id"),
+        )
+        assert found == {("SUCCEEDED", None): 20, ("FAILED", "STALLED"): 1}
+        assert status == "PARTIAL"
+        assert len(crew.deaths) >= 3
