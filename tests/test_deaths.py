@@ -53,3 +53,39 @@ async def test_a_picture_that_kills_its_worker_ends_stalled_and_twenty_good_ones
         assert found == {("SUCCEEDED", None): 20, ("FAILED", "STALLED"): 1}
         assert status == "PARTIAL"
         assert len(crew.deaths) >= 3
+
+
+SLOW = """
+import asyncio
+from bioscope_gql.worker.sdk import Picture, Worker
+
+worker = Worker("slow", "1.0.0")
+
+@worker.classify
+async def classify(picture: Picture) -> dict[str, float]:
+    await asyncio.sleep(1.2)
+    return {"seen": 1.0}
+
+worker.main()
+"""
+
+
+async def test_a_model_that_takes_longer_than_its_leases_is_never_taken_for_dead(
+    place: Place, tmp_path: Path
+) -> None:
+    program = tmp_path / "slow.py"
+    program.write_text(SLOW)
+    async with a_lab(place, place.settings(limits={"lease_seconds": 1})) as lab:
+        ada = await lab.an_analyst()
+        dataset = await ada.a_dataset()
+        await ada.images(dataset, 50)
+        # longer than a lease, and far longer than one until it is the turn of the last
+        async with a_crew(lab, program, "--concurrency", "2") as crew:
+            await announced(lab, "slow")
+            run = await ada.run_over(dataset)
+            assert await ended(lab, run, 100) == "COMPLETED"
+        attempts = await lab.db.rows("select attempt, count(*) from classification_items group by attempt")
+        tries = await lab.db.value("select max(tries) from classification_items")
+    assert crew.deaths == []
+    assert [tuple(row) for row in attempts] == [(1, 50)]
+    assert tries <= 1

@@ -21,7 +21,6 @@ from bioscope_gql.worker.progress import Progress
 HELD_AT_MOST = 1_000
 """Jobs that are read and not done; more are not fetched."""
 
-_AT_WORK = "at work"
 _COMMIT_EVERY_SECONDS = 0.05
 _RETRY_SECONDS = 0.5
 _STILL_HERE_SECONDS = 30
@@ -61,11 +60,12 @@ class JobReader(ConsumerRebalanceListener):  # type: ignore[misc]
 
     `ready` is set once the group has given this worker its share, and again after every outage.
 
-    What it commits says that somebody is at work, until it leaves well. Who finds that at the takeover of a
-    partition knows that its last owner died, and that one of the `in_hand_at_most` first jobs may be why.
+    What it commits says that `name` is at work, until it leaves well. Who finds another's name at the takeover
+    of a partition knows that its last owner died, and that one of the `in_hand_at_most` first jobs may be why.
     """
 
-    def __init__(self, model: ModelRef, options: Options, *, in_hand_at_most: int) -> None:
+    def __init__(self, model: ModelRef, options: Options, *, name: str, in_hand_at_most: int) -> None:
+        self._name = name
         self._in_hand_at_most = in_hand_at_most
         self._options = options
         self._topic = options.topics.jobs_of(model.name)
@@ -155,7 +155,7 @@ class JobReader(ConsumerRebalanceListener):  # type: ignore[misc]
         """Find out how the last owner of a partition ended, and say that there is another."""
         # the public `committed` tells the offset only
         found = await made._coordinator.fetch_committed_offsets([partition])  # noqa: SLF001
-        died = partition in found and found[partition].metadata == _AT_WORK
+        died = partition in found and found[partition].metadata not in ("", self._name)
         if partition not in self._assigned:  # revoked meanwhile
             return
         if died:
@@ -163,9 +163,8 @@ class JobReader(ConsumerRebalanceListener):  # type: ignore[misc]
                 "The last worker on partition %d died: careful with what it may have had in hand.",
                 partition.partition,
             )
-        self._partitions[partition] = progress = Progress(self._in_hand_at_most if died else 0)
-        await self._committed(made, {partition: (offset, _AT_WORK)})
-        progress.committed(offset)
+        self._partitions[partition] = Progress(offset, suspects=self._in_hand_at_most if died else 0)
+        await self._committed(made, {partition: (offset, self._name)})
 
     async def _wait_for_room(self, made: AIOKafkaConsumer) -> None:
         """Wait for a change, and poll now and then without taking anything: else the group forgets us."""
@@ -208,7 +207,7 @@ class JobReader(ConsumerRebalanceListener):  # type: ignore[misc]
         """What is done and not yet committed."""
         held = dict(self._partitions)
         offsets = {p: offset for p, progress in held.items() if (offset := progress.to_commit) is not None}
-        told = {partition: (offset, _AT_WORK) for partition, offset in offsets.items()}
+        told = {partition: (offset, self._name) for partition, offset in offsets.items()}
         if self._consumer is None or not told or not await self._committed(self._consumer, told):
             return
         for partition, offset in offsets.items():

@@ -8,12 +8,12 @@ class Progress:
     them were perhaps in the hands of an owner that died.
     """
 
-    def __init__(self, suspects: int = 0) -> None:
+    def __init__(self, offset: int, *, suspects: int) -> None:
         self.lost = False
         self._suspects = suspects
         self._open: dict[int, None] = {}
-        self._next = 0
-        self._committed = 0
+        self._next = offset
+        self._committed = offset
 
     @property
     def held(self) -> int:

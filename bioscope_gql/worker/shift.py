@@ -34,7 +34,7 @@ class Shift:
         self._worker = worker
         self._options = options
         self._outbox = Outbox(options)
-        self._reader = JobReader(ref, options, in_hand_at_most=hands(made))
+        self._reader = JobReader(ref, options, name=worker.name, in_hand_at_most=hands(made))
         self._presence = Presence(announcement, options.topics.workers, self._outbox)
         self._pictures = Pictures(options)
         self._slots = Slots(
