@@ -74,6 +74,18 @@ async def a_crew(lab: Lab, program: Path | str, *arguments: str, **variables: st
         await crew.end()
 
 
+@asynccontextmanager
+async def a_member(
+    command: tuple[str, ...], variables: dict[str, str]
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A program in any language, started once; killed at the end if it still runs."""
+    crew = Crew(command, variables)
+    try:
+        yield await crew.start()
+    finally:
+        await crew.end()
+
+
 async def announced(lab: Lab, model: str) -> None:
     """Return once a live worker serves the model: then runs may ask for it."""
     await lab.until(
