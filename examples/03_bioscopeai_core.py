@@ -28,7 +28,7 @@ def predict(data: bytes) -> tuple[str, float]:
 
 async def fetch(http: aiohttp.ClientSession, image_id: str) -> bytes:
     async with http.get(f"{API}/api/images/{image_id}/download", headers=HEADERS) as answer:
-        link = (await answer.json())["url"]
+        link = (await answer.json(content_type=None))["url"]
     async with http.get(link) as answer:
         return await answer.read()
 

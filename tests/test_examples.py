@@ -24,7 +24,7 @@ EXAMPLES = ROOT / "examples"
 NODE_WORKER = EXAMPLES / "node-worker"
 ITEMS = """
 query ($id: ID!) { classification(id: $id) { status items(first: 100) { nodes {
-  status errorCode image { filename } result { label confidence modelName modelVersion measurements { name unit } }
+  image { filename } result { label confidence modelName modelVersion measurements { name unit } }
 } } } }
 """
 

@@ -57,8 +57,8 @@ async function fetchPicture({ url, sha256 }) {
 
 const kafka = new Kafka({ clientId: WORKER.name, brokers: env.BIOSCOPE_KAFKA__BOOTSTRAP_SERVERS.split(","),
                           logLevel: logLevel.ERROR, retry: { retries: Number.MAX_SAFE_INTEGER, maxRetryTime: 2_000 } });
-const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1,
-                                  createPartitioner: Partitioners.DefaultPartitioner });
+// an answer that arrives twice counts once, so the producer need not be idempotent
+const producer = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner });
 // one group for each model and version: every version gets its own jobs
 const consumer = kafka.consumer({ groupId: `${MODEL.name}@${MODEL.version}`, maxWaitTimeInMs: 100 });
 
