@@ -1,10 +1,11 @@
-"""A classifier as it was written for BioScopeAI Core. It knows nothing of BioScope GQL, and works unchanged.
+r"""A classifier as it was written for BioScopeAI Core. It knows nothing of BioScope GQL, and works unchanged.
 
-    KAFKA=localhost:9092 API=http://localhost:8000 API_KEY=clientId.clientSecret python examples/03_bioscopeai_core.py
+    KAFKA=localhost:9092 API=http://localhost:8000 API_KEY=clientId.clientSecret \
+        python examples/03_bioscopeai_core.py
 
-It reads four fields of a job, asks the API for a link to the picture, and answers with a flat message
-(version 0). The server has to know its model beforehand (`kafka.static_models`), for it never announces itself;
-docs/workers.md says what else it goes without.
+It reads some fields of a job, asks the API for a link to the picture, and answers with a flat message
+(version 0). The server has to know its model beforehand (`kafka.static_models`), for it never announces
+itself; docs/workers.md says what else it goes without.
 """
 
 import asyncio

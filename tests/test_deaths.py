@@ -1,14 +1,17 @@
-"""Workers that die, slow down or go away: every picture that can be classified is, and no other blames them."""
+"""Workers that die, are slow or go away: every picture that can be classified is classified."""
 
 import signal
+import sys
 from collections import Counter
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.crews import ROOT, a_crew, announced, ended
+from tests.crews import ROOT, a_crew, a_member, announced, ended, surroundings
 from tests.lab import Lab, Place, a_lab
 from tests.pictures import a_picture
+from tests.test_results import begun, settled
 
 pytestmark = pytest.mark.timeout(150)
 
@@ -112,3 +115,60 @@ async def test_the_reference_worker_killed_in_the_middle_of_29_pictures_finishes
     assert answered_by_then < 29
     assert crew.deaths == [-signal.SIGKILL]
     assert workers == 2
+
+
+async def test_a_lease_of_three_seconds_ends_after_three_seconds_and_the_late_answer_changes_nothing(
+    place: Place,
+) -> None:
+    async with (
+        a_lab(place, place.settings(limits={"lease_seconds": 3})) as lab,
+        lab.a_worker() as worker,
+    ):
+        ada, run, [first] = await begun(lab, worker)
+        await worker.started(first)
+        second = await worker.job()
+        waited = await lab.db.value(
+            "select extract(epoch from queued_at - $1::timestamptz)::float8 from classification_items",
+            datetime.fromisoformat(first["deadline"]) - timedelta(seconds=3),
+        )
+        await worker.answer(first, "late")
+        await settled(lab, worker)
+        assert await lab.count("classification_results") == 0
+        await worker.answer(second, "right")
+        await ada.finished(run)
+        labels = [row["label"] for row in await lab.db.rows("select label from classification_results")]
+    assert (second["itemId"], second["attempt"]) == (first["itemId"], 2)
+    assert 3 <= waited < 6
+    assert labels == ["right"]
+
+
+async def test_a_model_that_is_switched_off_for_longer_than_every_lease_goes_on_when_it_is_back(
+    place: Place, tmp_path: Path
+) -> None:
+    program = tmp_path / "slow.py"
+    program.write_text(SLOW)
+    command = (sys.executable, str(program), "--concurrency", "1")
+    query = "query ($id: ID!) { classification(id: $id) { status progress { failed waitingForWorker } } }"
+    async with a_lab(place, place.settings(limits={"lease_seconds": 1})) as lab:
+        ada = await lab.an_analyst()
+        dataset = await ada.a_dataset()
+        await ada.images(dataset, 8)
+        async with a_member(command, surroundings(lab)) as first:
+            await announced(lab, "slow")
+            run = await ada.run_over(dataset)
+            await lab.until("select count(*) > 0 from classification_results")
+            first.send_signal(signal.SIGTERM)
+            assert await first.wait() == 0
+        await lab.db.execute(
+            "update classification_items set lease_until = clock_timestamp() where lease_until is not null"
+        )
+        await lab.until("select count(*) = 0 from classification_items where lease_until is not null")
+        off = await ada.ask(query, id=run)
+        left = await lab.db.value("select count(*) from classification_items where status = 'QUEUED'")
+        async with a_member(command, surroundings(lab)):
+            assert await ended(lab, run, 60) == "COMPLETED"
+        attempts = await lab.db.value("select max(attempt) from classification_items")
+    # nothing was in hand, and nobody was there to be blamed
+    assert off == {"status": "RUNNING", "progress": {"failed": 0, "waitingForWorker": True}}
+    assert 0 < left < 8
+    assert attempts == 1

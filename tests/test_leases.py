@@ -131,7 +131,8 @@ async def test_what_waits_behind_a_model_that_takes_a_minute_waits_long_enough(l
         await settled(lab, worker)
         await lab.db.execute(
             "update classification_items set dispatched_at = dispatched_at - interval '2 minutes',"
-            " started_at = finished_at - interval '90 seconds', finished_at = finished_at - interval '30 seconds'"
+            " started_at = finished_at - interval '90 seconds',"
+            " finished_at = finished_at - interval '30 seconds'"
         )
         ada = await lab.an_analyst()
         dataset, _ = await a_dataset_with(ada, 20)
@@ -151,7 +152,8 @@ async def test_one_slow_answer_of_a_quick_model_makes_nobody_wait(lab: Lab) -> N
             await settled(lab, worker)
         await lab.db.execute(
             "update classification_items set finished_at = finished_at - interval '1 hour',"
-            " started_at = started_at - interval '2 hours', dispatched_at = dispatched_at - interval '2 hours'"
+            " started_at = started_at - interval '2 hours',"
+            " dispatched_at = dispatched_at - interval '2 hours'"
         )
         [demand] = await demands_with_an_open_run(lab)
     assert (demand.seconds, demand.pace, demand.window) == (None, None, 32)

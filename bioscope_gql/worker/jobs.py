@@ -60,8 +60,9 @@ class JobReader(ConsumerRebalanceListener):  # type: ignore[misc]
 
     `ready` is set once the group has given this worker its share, and again after every outage.
 
-    What it commits says that `name` is at work, until it leaves well. Who finds another's name at the takeover
-    of a partition knows that its last owner died, and that one of the `in_hand_at_most` first jobs may be why.
+    What it commits says that `name` is at work, until it leaves well. Who finds another's name when it takes
+    a partition over knows that its last owner died, and that one of the `in_hand_at_most` first jobs may be
+    why.
     """
 
     def __init__(self, model: ModelRef, options: Options, *, name: str, in_hand_at_most: int) -> None:

@@ -60,24 +60,36 @@ const kafka = new Kafka({ clientId: WORKER.name, brokers: env.BIOSCOPE_KAFKA__BO
 // an answer that arrives twice counts once, so the producer need not be idempotent
 const producer = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner });
 // one group for each model and version: every version gets its own jobs
-const consumer = kafka.consumer({ groupId: `${MODEL.name}@${MODEL.version}`, maxWaitTimeInMs: 100 });
+const consumer = kafka.consumer({ groupId: `${MODEL.name}@${MODEL.version}`, sessionTimeout: 6_000,
+                                  heartbeatInterval: 1_000, maxWaitTimeInMs: 100 });
 
 const send = (topic, key, message) =>
   producer.send({ topic, acks: -1, messages: [{ key, value: JSON.stringify({ v: 1, ...message }) }] });
 const announce = (status) =>
   send(TOPICS.workers, WORKER.name, { worker: WORKER, status, models: [MODEL], concurrency: CONCURRENCY });
 
+/** A message that is no JSON is nobody's job: thrown, its error would hold up all that come behind it. */
+function read(value) {
+  try {
+    return JSON.parse(value);
+  } catch (error) {
+    console.error(`A job that can't be read is passed over: ${error.message}`);
+  }
+}
+
 /** One job: it is committed once this returns, so what a killed worker held comes again. */
 async function work({ message, heartbeat }) {
   const { model, "model-version": version } = message.headers;
   if (`${model}` !== MODEL.name || `${version}` !== MODEL.version) return;
-  const job = JSON.parse(message.value);
-  if (job.v !== 1 || new Date(job.deadline) <= new Date()) return; // it comes again
+  const job = read(message.value);
+  if (job?.v !== 1 || new Date(job.deadline) <= new Date()) return; // it comes again
 
   const say = (status, more) =>
     send(TOPICS.results, job.itemId, { itemId: job.itemId, attempt: job.attempt, status, worker: WORKER, ...more });
-  // silence longer than the lease would mean death: both the API and Kafka hear from us meanwhile
-  const renew = () => Promise.all([say("started"), heartbeat()]).catch((error) => console.error(error.message));
+  // silence would mean death: Kafka hears from us every second, the API three times a lease
+  const complain = (error) => console.error(error.message);
+  const pulse = setInterval(() => heartbeat().catch(complain), 1_000);
+  const renew = () => say("started").catch(complain);
   let renewals;
   const first = setTimeout(() => {
     renew();
@@ -95,15 +107,16 @@ async function work({ message, heartbeat }) {
   } finally {
     clearTimeout(first);
     clearInterval(renewals);
+    clearInterval(pulse);
   }
   await say(...answer);
 }
 
 await producer.connect();
+await announce("up");
 await consumer.connect();
 await consumer.subscribe({ topic: TOPICS.jobs.replace("{model}", MODEL.name), fromBeginning: true });
 await consumer.run({ partitionsConsumedConcurrently: CONCURRENCY, eachMessage: work });
-await announce("up");
 const presence = setInterval(() => announce("up").catch((error) => console.error(error.message)), ANNOUNCE_EVERY_MS);
 
 async function stop() {
