@@ -128,7 +128,7 @@ async def test_a_worker_that_is_killed_loses_nothing(lab: Lab, program: Path, ga
 
 
 async def test_a_picture_that_kills_two_workers_does_not_meet_a_third(lab: Lab, program: Path) -> None:
-    """The second finds that the first died: it says `started`, and lets the third go on behind the picture."""
+    """The second finds that the first died: it says `started`, and the third goes on behind the picture."""
     deadly, other = lab.a_job(b"deadly"), lab.a_job()
     await lab.send(deadly)
     committed = []

@@ -92,8 +92,8 @@ class Pictures:
     async def fetch(self, job: Job) -> bytes:
         """The bytes of a job's picture, all of them and no others.
 
-        What may pass is tried four times within two seconds; the whole may last until the job's deadline, and a
-        lease at least: from the first quarter of a second on the job counts as started.
+        What may pass is tried four times within two seconds. The whole may last until the job's deadline, and
+        for a lease at least: after a quarter of a second the job counts as started.
 
         Raises:
             WorkerError: FETCH_FAILED or CHECKSUM_MISMATCH; both may be different for the next who tries.
