@@ -121,6 +121,52 @@ async def test_after_a_gap_in_sweeping_open_leases_are_pushed_out_by_it(lab: Lab
     assert (after - before).total_seconds() == 100
 
 
+async def test_what_waits_behind_a_model_that_takes_a_minute_waits_long_enough(lab: Lab) -> None:
+    """It answers nothing for most of the time: that must cost nobody a try."""
+    async with lab.a_worker() as worker:
+        await worker.announce("up")
+        _, _, [job] = await begun(lab, worker)
+        await worker.started(job)
+        await settled(lab, worker)
+        await worker.answer(job)
+        await settled(lab, worker)
+        await lab.db.execute(
+            "update classification_items set dispatched_at = dispatched_at - interval '2 minutes',"
+            " started_at = finished_at - interval '90 seconds',"
+            " finished_at = finished_at - interval '30 seconds'"
+        )
+        ada = await lab.an_analyst()
+        dataset, _ = await a_dataset_with(ada, 20)
+        await ada.run_over(dataset)
+        waiting = await lab.dispatched(8)
+    assert len(waiting) == 8, "twice what four hands do at a time"
+    seconds = {round((row["lease_until"] - row["dispatched_at"]).total_seconds()) for row in waiting}
+    assert seconds == {3 * 8 * 60 // 4}
+
+
+async def test_one_slow_answer_of_a_quick_model_makes_nobody_wait(lab: Lab) -> None:
+    async with lab.a_worker() as worker:
+        _, _, [slow, quick] = await begun(lab, worker, 2)
+        await worker.started(slow)
+        for job in (slow, quick):
+            await worker.answer(job)
+            await settled(lab, worker)
+        await lab.db.execute(
+            "update classification_items set finished_at = finished_at - interval '1 hour',"
+            " started_at = started_at - interval '2 hours',"
+            " dispatched_at = dispatched_at - interval '2 hours'"
+        )
+        [demand] = await demands_with_an_open_run(lab)
+    assert (demand.seconds, demand.pace, demand.window) == (None, None, 32)
+
+
+async def demands_with_an_open_run(lab: Lab) -> list[items.Demand]:
+    ada = await lab.an_analyst()
+    dataset, _ = await a_dataset_with(ada, 1)
+    await ada.run_over(dataset)
+    return await items.demands(lab.services)
+
+
 async def test_what_is_in_flight_is_bounded_over_all_dispatchers(lab: Lab) -> None:
     ada = await lab.an_analyst()
     dataset, _ = await a_dataset_with(ada, 100)

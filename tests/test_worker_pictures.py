@@ -1,6 +1,7 @@
 """How a worker gets the bytes of a picture, and what it says when it can't."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,24 @@ async def test_a_store_that_stumbles_is_asked_again(lab: Lab) -> None:
         assert (await lab.answer(job))["status"] == "ok"
 
     assert [picture.data for picture in seen] == [b"at last"]
+
+
+async def test_a_picture_that_comes_after_the_jobs_deadline_is_classified_all_the_same(lab: Lab) -> None:
+    """The deadline is for taking a job. Once it is taken, `started` keeps its lease alive."""
+    worker, seen = a_worker()
+    first, slow = lab.a_job(), lab.a_job()
+    async with at_work(worker, lab.options()):
+        await lab.send(first)
+        await lab.answer(first)
+        deadline = datetime.now(UTC) + timedelta(seconds=0.5)
+        slow = slow.model_copy(update={"deadline": deadline})
+        lab.files.statuses[f"/files/{slow.image_id}"] = [500, 503, 500]
+        await lab.send(slow)
+        said = await lab.said_of(slow)
+
+    assert datetime.now(UTC) > deadline
+    assert [message["status"] for message in said][-1] == "ok"
+    assert len(seen) == 2
 
 
 async def test_without_a_link_the_api_is_asked_with_one_token_for_many_pictures(lab: Lab) -> None:

@@ -17,6 +17,7 @@ from tests.worker_lab import LIMIT_SECONDS, ROOT, Lab, a_lab, a_process, logged
 pytestmark = pytest.mark.timeout(90)
 
 PROGRAM = """
+import os
 from pathlib import Path
 from bioscope_gql.worker.sdk import Picture, Worker
 
@@ -26,6 +27,8 @@ worker = Worker("m", "1")
 def classify(picture: Picture) -> dict[str, float]:
     if picture.data.startswith(b"/"):
         Path(picture.data.decode()).read_bytes()  # a named pipe: until somebody writes into it
+    if picture.data == b"deadly":
+        os._exit(9)
     return {"a": 1}
 
 worker.main()
@@ -123,6 +126,26 @@ async def test_a_worker_that_is_killed_loses_nothing(lab: Lab, program: Path, ga
 
     assert [answer["status"] for answer in answers] == ["ok"] * 6
     assert await lab.committed("m@1") == 6
+
+
+async def test_a_picture_that_kills_two_workers_does_not_meet_a_third(lab: Lab, program: Path) -> None:
+    """The second finds that the first died: it says `started`, and the third goes on behind the picture."""
+    deadly, other = lab.a_job(b"deadly"), lab.a_job()
+    await lab.send(deadly)
+    committed = []
+    for _ in range(2):
+        async with a_process(lab, program, "--concurrency", "1") as process:
+            assert await exit_code(process) == 9
+        committed.append(await lab.committed("m@1"))
+    async with a_process(lab, program, "--concurrency", "1") as process:
+        await lab.send(other)
+        assert (await lab.answer(other))["status"] == "ok"
+        process.terminate()
+        assert await exit_code(process) == 0
+
+    assert committed == [0, 1]
+    assert [message["status"] for message in await lab.said_of(deadly, until=("started",))] == ["started"]
+    assert await lab.committed("m@1") == 2
 
 
 async def test_two_processes_share_the_jobs_and_one_takes_over_when_the_other_leaves(

@@ -18,6 +18,9 @@ from bioscope_gql.services import Services
 MOST_IN_FLIGHT = 2000
 IN_FLIGHT_UNKNOWN = 32
 RATE_SECONDS = 10
+LAST_COUNT = 5
+"""As many of the last pictures, if all of them were seen at work, tell how long one takes."""
+
 RATE_COUNT = 5000
 """As many answers as are looked at to judge a model's pace: those of the last second, or of the last ten."""
 
@@ -28,19 +31,36 @@ SWEPT_AT_ONCE = 500
 class Demand:
     """A model that has pictures waiting and a worker to take them.
 
-    `rate`: pictures answered per second lately; None while nothing is known.
+    `rate`: pictures answered per second lately; None where there was none.
+    `seconds`: how long the last ones took from `started` to the answer; None where some said none.
     """
 
     model: UUID
     concurrency: int
     rate: float | None
+    seconds: float | None = None
+
+    @property
+    def pace(self) -> float | None:
+        """Pictures per second that its workers surely do; None while nothing is known.
+
+        A model that takes a minute answers nothing for most of the time, and several pictures at once then.
+        """
+        steady = max(self.concurrency, 1) / self.seconds if self.seconds else None
+        return min((each for each in (self.rate, steady) if each is not None), default=None)
 
     @property
     def window(self) -> int:
         """How many pictures may be in flight: what the workers do in two seconds, within bounds."""
-        if self.rate is None:
+        rate = self.pace if self.rate is None else self.rate
+        if rate is None:
             return max(IN_FLIGHT_UNKNOWN, 2 * self.concurrency)
-        return int(min(MOST_IN_FLIGHT, max(2 * self.rate, 4, 2 * self.concurrency)))
+        return int(min(MOST_IN_FLIGHT, max(2 * rate, 4, 2 * self.concurrency)))
+
+    def patience(self, lease_seconds: float, in_flight: int) -> float:
+        """For how many seconds what is handed out now may wait for its turn."""
+        pace = self.pace
+        return lease_seconds if pace is None else max(lease_seconds, 3 * in_flight / pace)
 
     @property
     def overdue_seconds(self) -> float:
@@ -49,13 +69,13 @@ class Demand:
         With a replica that was killed, its share of the answers lies unread until Kafka notices; the others
         go on meanwhile.
         """
-        return math.inf if not self.rate else 1 + 1.5 * self.window / self.rate
+        return math.inf if not self.pace else 1 + 1.5 * self.window / self.pace
 
 
 async def demands(services: Services) -> list[Demand]:
     """The models for which something can be handed out now."""
     rows = await services.db.rows(
-        f"""select m.id, coalesce(l.concurrency, 0)::int as concurrency, r.rate
+        f"""select m.id, coalesce(l.concurrency, 0)::int as concurrency, r.rate, s.seconds
         from models m
         cross join lateral (
           select sum(w.concurrency) as concurrency from workers w where w.model = m.id and {LIVE}) l
@@ -67,10 +87,19 @@ async def demands(services: Services) -> list[Demand]:
             select f.finished_at from classification_items f where f.model = m.id
             and f.finished_at > clock_timestamp() - interval '{RATE_SECONDS} seconds'
             order by f.finished_at desc limit {RATE_COUNT}) f) r
+        cross join lateral (
+          select case when bool_and(f.started_at > f.dispatched_at)
+            then avg(extract(epoch from f.finished_at - f.started_at))::float8 end as seconds
+          from (
+            select f.finished_at, f.started_at, f.dispatched_at from classification_items f
+            where f.model = m.id and f.finished_at is not null
+            order by f.finished_at desc limit {LAST_COUNT}) f) s
         where (m.is_static or l.concurrency > 0)
           and exists (select from classifications c where c.model = m.id and c.finished_at is null)"""
     )
-    return [Demand(row["id"], row["concurrency"], row["rate"] or None) for row in rows]
+    return [
+        Demand(row["id"], row["concurrency"], row["rate"] or None, row["seconds"] or None) for row in rows
+    ]
 
 
 async def take(services: Services, demand: Demand) -> list[Row]:
@@ -97,7 +126,7 @@ async def take(services: Services, demand: Demand) -> list[Row]:
         room = demand.window - flying + min(overdue, demand.window)
         if room <= 0:
             return []
-        wait = lease if demand.rate is None else max(lease, 3 * (flying + room) / demand.rate)
+        wait = demand.patience(lease, flying + room)
         taken: list[Row] = await tx.fetch(_take(room), demand.model, float(wait))
     return taken
 

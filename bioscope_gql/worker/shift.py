@@ -10,7 +10,7 @@ from bioscope_gql.worker.options import Options
 from bioscope_gql.worker.outbox import Outbox
 from bioscope_gql.worker.pictures import Pictures
 from bioscope_gql.worker.presence import Presence
-from bioscope_gql.worker.slots import Slots
+from bioscope_gql.worker.slots import Slots, hands
 from bioscope_gql.worker.turns import MadeFor
 
 _FLUSH_SECONDS = 5
@@ -34,7 +34,7 @@ class Shift:
         self._worker = worker
         self._options = options
         self._outbox = Outbox(options)
-        self._reader = JobReader(ref, options)
+        self._reader = JobReader(ref, options, name=worker.name, in_hand_at_most=hands(made))
         self._presence = Presence(announcement, options.topics.workers, self._outbox)
         self._pictures = Pictures(options)
         self._slots = Slots(

@@ -7,6 +7,7 @@ from functools import partial
 
 from bioscope_gql.events.messages import Job, ModelRef, Unreadable, parse
 from bioscope_gql.worker.answers import Answers, WorkerError, from_exception
+from bioscope_gql.worker.company import Company
 from bioscope_gql.worker.jobs import HELD_AT_MOST, Delivery
 from bioscope_gql.worker.lease import Lease
 from bioscope_gql.worker.options import Options
@@ -17,11 +18,16 @@ from bioscope_gql.worker.turns import GivenBack, Turns
 _log = logging.getLogger(__name__)
 
 
+def hands(turns: Turns) -> int:
+    """How many jobs are in hand at most: as many as are classified at a time are fetched ahead."""
+    return min(2 * turns.pictures_at_once, HELD_AT_MOST)
+
+
 class Slots:
     """Does the jobs of a queue: fetches each picture, has it classified in its turn, posts the answer.
 
-    As many pictures as are classified at a time are fetched ahead. A job is done when the broker has
-    confirmed its answer.
+    A job is done when the broker has confirmed its answer. A suspect is done alone: if it kills this worker
+    too it takes no other picture along, has been told as started, and does not meet the next worker at once.
     """
 
     def __init__(
@@ -40,17 +46,20 @@ class Slots:
         self._answers = answers
         self._outbox = outbox
         self._pictures = pictures
+        self._company = Company()
+        self._stopping = False
         self.in_hand = 0
 
     def stop(self) -> None:
         """Begin with no further picture: those that were fetched ahead come again."""
+        self._stopping = True
         self._turns.stop()
 
     async def run(self, queue: "asyncio.Queue[Delivery | None]") -> None:
         """Work until None comes out of the queue and what is in hand is finished."""
         try:
             async with asyncio.TaskGroup() as slots:
-                for _ in range(min(2 * self._turns.pictures_at_once, HELD_AT_MOST)):
+                for _ in range(hands(self._turns)):
                     slots.create_task(self._slot(queue))
         finally:
             self._turns.close()
@@ -63,7 +72,8 @@ class Slots:
                 continue
             self.in_hand += 1
             try:
-                await self._do(job, delivery)
+                async with self._company.alone() if delivery.suspect else self._company.together():
+                    await self._do(job, delivery)
             finally:
                 self.in_hand -= 1
         queue.put_nowait(None)  # for the next slot
@@ -87,6 +97,8 @@ class Slots:
     async def _do(self, job: Job, delivery: Delivery) -> None:
         lease = Lease(job.lease_seconds, partial(self._say, job, self._answers.started(job)))
         try:
+            if delivery.suspect:
+                await self._set_aside(job, delivery)
             answer = await self._answer(job, lease)
         except GivenBack:
             return
@@ -99,6 +111,12 @@ class Slots:
         finally:
             lease.end()
         self._say(job, answer).add_done_callback(partial(self._arrived, job, delivery))
+
+    async def _set_aside(self, job: Job, delivery: Delivery) -> None:
+        if self._stopping:
+            raise GivenBack
+        await self._say(job, self._answers.started(job))
+        await delivery.set_aside()
 
     async def _answer(self, job: Job, lease: Lease) -> bytes:
         lease.work()
