@@ -16,6 +16,7 @@ from bioscope_gql.schema.classifications import (
 from bioscope_gql.schema.datasets import DatasetMutations, DatasetQueries
 from bioscope_gql.schema.deadletters import DeadLetterMutations, DeadLetterQueries
 from bioscope_gql.schema.deletions import DeletionMutations
+from bioscope_gql.schema.grants import GrantMutations
 from bioscope_gql.schema.images import (
     DuplicateImage,
     ImageMutations,
@@ -24,6 +25,7 @@ from bioscope_gql.schema.images import (
     UploadedImage,
 )
 from bioscope_gql.schema.models import ModelQueries
+from bioscope_gql.schema.nodes import NodeQueries
 from bioscope_gql.schema.scalars import SCALARS
 from bioscope_gql.schema.server import ServerQueries
 
@@ -31,6 +33,7 @@ from bioscope_gql.schema.server import ServerQueries
 @strawberry.type
 class Query(
     ServerQueries,
+    NodeQueries,
     AccountQueries,
     DatasetQueries,
     ImageQueries,
@@ -45,6 +48,7 @@ class Query(
 class Mutation(
     AccountMutations,
     DatasetMutations,
+    GrantMutations,
     ImageMutations,
     ClassificationMutations,
     DeletionMutations,
