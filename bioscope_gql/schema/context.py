@@ -1,5 +1,6 @@
 """What a resolver of the schema can reach."""
 
+import asyncio
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,17 @@ from bioscope_gql.services import Services
 Batch = Callable[[Sequence[Any]], Any]
 
 
+class Loader(DataLoader[Any, Any]):
+    """A DataLoader of which several wait for one row, and none takes it from the others.
+
+    When a field fails, graphql-core cancels its neighbours; without the shield that would cancel the row that
+    they wait for, and with it whoever else does, up to the request itself.
+    """
+
+    def load(self, key: Any) -> asyncio.Future[Any]:
+        return asyncio.shield(super().load(key))
+
+
 @dataclass(slots=True)
 class Context:
     """Lives as long as one operation; its loaders as long as one event of it."""
@@ -24,7 +36,7 @@ class Context:
     origin: str = ""
     user_agent: str | None = None
     response_headers: list[tuple[str, str]] = field(default_factory=list)
-    _loaders: dict[Hashable, DataLoader[Any, Any]] = field(default_factory=dict)
+    _loaders: dict[Hashable, Loader] = field(default_factory=dict)
 
     @property
     def viewer(self) -> Viewer:
@@ -37,13 +49,11 @@ class Context:
             raise Unauthenticated("Sign in first: send `Authorization: Bearer <access token>`.")
         return self.caller
 
-    def loader(
-        self, name: Hashable, batch: Batch, key: Callable[[Any], Hashable] | None = None
-    ) -> DataLoader[Any, Any]:
+    def loader(self, name: Hashable, batch: Batch, key: Callable[[Any], Hashable] | None = None) -> Loader:
         """The loader that goes by `name`, made on first use; it batches, and remembers by `key`."""
         found = self._loaders.get(name)
         if found is None:
-            found = self._loaders[name] = DataLoader(batch, cache_key_fn=key)
+            found = self._loaders[name] = Loader(batch, cache_key_fn=key)
         return found
 
 
