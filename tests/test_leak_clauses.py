@@ -115,3 +115,26 @@ async def test_without_any_one_clause_the_leak_test_fails(
         print(f"\n{len(sites)} clauses taken away one by one:")  # noqa: T201
         print(*(f"  {rule:24} {where}" for rule, where in sites), sep="\n")  # noqa: T201
     assert missed == []
+
+
+@pytest.mark.timeout(300)
+async def test_without_any_one_clause_a_mutation_answers_otherwise_of_what_one_can_not_see(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = await peopled(lab)
+    await with_the_stranger(world)
+    ears = Ears(monkeypatch)
+    forbidden = world.forbidden("analyst")
+    asked = list(probes.changes(SCHEMA, [id for id in world.ids if id in forbidden]))
+    async with front_of(world) as front:
+        refused = [await front.ask("analyst", each.text) for each in asked]
+        sites = sorted(ears.heard)
+        missed = []
+        for ears.open in sites:
+            if [await front.ask("analyst", each.text) for each in asked] == refused:
+                missed.append(ears.open)
+
+    with capsys.disabled():
+        print(f"\n{len(sites)} clauses of mutations taken away one by one:")  # noqa: T201
+        print(*(f"  {rule:24} {where}" for rule, where in sites), sep="\n")  # noqa: T201
+    assert missed == []
