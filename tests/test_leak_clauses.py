@@ -128,7 +128,8 @@ async def test_without_any_one_clause_a_mutation_answers_otherwise_of_what_one_c
     asked = list(probes.changes(SCHEMA, [id for id in world.ids if id in forbidden]))
     async with front_of(world) as front:
         refused = [await front.ask("analyst", each.text) for each in asked]
-        sites = sorted(ears.heard)
+        # What level somebody has matters once they see the dataset: tests/test_matrix.py.
+        sites = sorted(site for site in ears.heard if site[0] != "access_level")
         missed = []
         for ears.open in sites:
             if [await front.ask("analyst", each.text) for each in asked] == refused:
