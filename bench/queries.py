@@ -2,7 +2,8 @@
 
 CPU time of the serving process per request, both measured in this run over the same tables:
 the GraphQL endpoint with everything (token, limits, visibility, DataLoaders), and a Starlette handler that
-reads the token, asks PostgreSQL once and writes the JSON.
+reads the token, asks PostgreSQL once and writes the JSON. Then what it costs to know who asks and to show no
+more than they may see, beyond the reads themselves.
 
     python bench/queries.py [REQUESTS]
 """
@@ -10,7 +11,11 @@ reads the token, asks PostgreSQL once and writes the JSON.
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 from uuid import UUID
 
@@ -27,7 +32,7 @@ from bioscope_gql.embedded.stack import Stack
 from bioscope_gql.migrations import forwards
 from bioscope_gql.policy import Viewer
 from bioscope_gql.replica import Replica
-from bioscope_gql.resolvers import accounts, datasets
+from bioscope_gql.resolvers import accounts, datasets, images, paging
 from bioscope_gql.services import Services, opened
 from bioscope_gql.settings import App, Settings
 from bioscope_gql.vocabulary import Role, uuid7
@@ -101,6 +106,43 @@ async def _compare(services: Services, token: str, requests: int, data: Path) ->
     print(f"GraphQL, {PICTURES} pictures nested   {ours:6.2f} ms CPU per request")
     print(f"the same by hand             {floor:6.2f} ms CPU per request")
     print(f"ratio                        {ours / floor:6.1f}")
+    await _rights(services, token, 10 * requests)
+
+
+async def _rights(services: Services, token: str, times: int) -> None:
+    """What it costs to know who asks and to show no more than they may see, beyond the reads themselves."""
+    header = f"Bearer {token}"
+    viewer = await accounts.authenticate(services, header)
+    if viewer is None:
+        raise RuntimeError("The token is good for nobody.")
+    everybody = replace(viewer, role=Role.ADMIN)
+    asked = paging.wish(50)
+    read = partial(services.db.row, accounts.AUTHENTICATE, viewer.session, viewer.id)
+    costs = await _medians(
+        times,
+        read,
+        partial(accounts.authenticate, services, header),
+        partial(paging.root_page, services.db, everybody, images.LISTING, asked),
+        partial(paging.root_page, services.db, viewer, images.LISTING, asked),
+    )
+    bare, known, unnarrowed, narrowed = costs
+    print(f"the read of who asks         {bare:6.3f} ms")
+    print(f"authentication beyond it     {known - bare:6.3f} ms")
+    print(f"a list of 50 for an admin    {unnarrowed:6.3f} ms")
+    print(f"visibility beyond it         {narrowed - unnarrowed:6.3f} ms")
+    print(f"rights beyond the one read   {known - bare + narrowed - unnarrowed:6.3f} ms per request")
+
+
+async def _medians(times: int, *calls: Callable[[], Awaitable[object]]) -> list[float]:
+    """Milliseconds that each takes, PostgreSQL's part included; in turns, so that noise meets all alike."""
+    took: list[list[float]] = [[] for _ in calls]
+    for turn in range(WARM_UP + times):
+        for call, times_taken in zip(calls, took, strict=True):
+            began = time.perf_counter()
+            await call()
+            if turn >= WARM_UP:
+                times_taken.append(1000 * (time.perf_counter() - began))
+    return [median(each) for each in took]
 
 
 async def _filled(services: Services) -> str:

@@ -104,6 +104,20 @@ def must_reach(held: AccessLevel, needed: AccessLevel, doing: str) -> None:
         )
 
 
+def must_be_person(viewer: Viewer, doing: str) -> None:
+    """
+    Raises:
+        Forbidden: the viewer is a machine, and no scope covers this.
+    """
+    if not viewer.is_person:
+        raise Forbidden(f"A service account may not {doing}; sign in as a person.", "SCOPE")
+
+
+def owns(viewer: Viewer, dataset: Row) -> bool:
+    """Whether the dataset is the viewer's to hand over: its owner's, or any for an admin."""
+    return viewer.is_admin or bool(dataset["owner"] == viewer.id)
+
+
 def is_active_admin(user: Row) -> bool:
     """What `ACTIVE_ADMINS` says in SQL."""
     return bool(user["role"] == Role.ADMIN and user["status"] == UserStatus.ACTIVE)
@@ -174,6 +188,11 @@ IN_FLIGHT = f"f.lease_until is not null and f.status in ('{ItemStatus.QUEUED}', 
 
 def _if_it_has(viewer: Viewer, scope: ServiceScope) -> str:
     return "true" if viewer.has(scope) else "false"
+
+
+def access_shown(viewer: Viewer, args: Args, alias: str) -> str:
+    """`access_level` of a dataset that is being shown: at least VIEW, even to whoever just gave it up."""
+    return f"coalesce({access_level(viewer, args, alias)}, '{AccessLevel.VIEW}')"
 
 
 def _dataset_ids(viewer: Viewer, args: Args) -> str:
@@ -253,16 +272,17 @@ def visible_items(viewer: Viewer, args: Args, alias: str) -> str:
 
 
 def visible_grants(viewer: Viewer, args: Args, alias: str) -> str:
-    """In full for those who manage the dataset; otherwise one's own."""
+    """In full for those who manage the dataset; otherwise the owner's and one's own."""
     if not viewer.is_person:
         return "false"
     if viewer.is_admin:
         return "true"
     me = args(viewer.id)
+    sees = visible_datasets(viewer, args, "v")
     return (
-        f'({alias}."user" = {me} or exists (select from datasets v where v.id = {alias}.dataset and'
-        f" (v.owner = {me} or exists (select from dataset_grants m where m.dataset = v.id"
-        f" and m.\"user\" = {me} and m.level = '{AccessLevel.MANAGE}'))))"
+        f"exists (select from datasets v where v.id = {alias}.dataset and {sees}"
+        f' and ({alias}."user" = {me} or {alias}."user" = v.owner'
+        f" or {access_level(viewer, args, 'v')} = '{AccessLevel.MANAGE}'))"
     )
 
 

@@ -141,7 +141,8 @@ async def test_a_grant_that_is_taken_away_ends_the_watching(lab: Lab) -> None:
         await lab.grant(dataset, bob, "VIEW")
         updates = bob.watch(run)
         await following(updates)
-        await lab.db.execute("delete from dataset_grants where dataset = $1", UUID(dataset))
+        taken = 'delete from dataset_grants where dataset = $1 and "user" = $2'
+        await lab.db.execute(taken, UUID(dataset), UUID(bob.id))
         await worker.answer(job)
         with pytest.raises(Refused) as refused:
             await rest_of(updates)

@@ -17,6 +17,7 @@ from bioscope_gql.schema.datasets import DatasetMutations, DatasetQueries
 from bioscope_gql.schema.deadletters import DeadLetterMutations, DeadLetterQueries
 from bioscope_gql.schema.deletions import DeletionMutations
 from bioscope_gql.schema.devices import DeviceMutations, DeviceQueries
+from bioscope_gql.schema.grants import GrantMutations
 from bioscope_gql.schema.images import (
     DuplicateImage,
     ImageMutations,
@@ -25,6 +26,7 @@ from bioscope_gql.schema.images import (
     UploadedImage,
 )
 from bioscope_gql.schema.models import ModelQueries
+from bioscope_gql.schema.nodes import NodeQueries
 from bioscope_gql.schema.scalars import SCALARS
 from bioscope_gql.schema.server import ServerQueries
 from bioscope_gql.schema.serviceaccounts import ServiceAccountMutations, ServiceAccountQueries
@@ -33,6 +35,7 @@ from bioscope_gql.schema.serviceaccounts import ServiceAccountMutations, Service
 @strawberry.type
 class Query(
     ServerQueries,
+    NodeQueries,
     AccountQueries,
     ServiceAccountQueries,
     DeviceQueries,
@@ -51,6 +54,7 @@ class Mutation(
     ServiceAccountMutations,
     DeviceMutations,
     DatasetMutations,
+    GrantMutations,
     ImageMutations,
     ClassificationMutations,
     DeletionMutations,

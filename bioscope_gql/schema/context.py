@@ -16,6 +16,17 @@ from bioscope_gql.services import Services
 Batch = Callable[[Sequence[Any]], Any]
 
 
+class Loader(DataLoader[Any, Any]):
+    """A DataLoader of which several wait for one row, and none takes it from the others.
+
+    When a field fails, graphql-core cancels its neighbours; without the shield that would cancel the row that
+    they wait for, and with it whoever else does, up to the request itself.
+    """
+
+    def load(self, key: Any) -> asyncio.Future[Any]:
+        return asyncio.shield(super().load(key))
+
+
 @dataclass(slots=True)
 class Context:
     """Lives as long as one operation; its loaders as long as one event of it."""
@@ -29,7 +40,7 @@ class Context:
     place: Place = field(default_factory=Place)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     """Batches that are being loaded; a loader's are tasks of their own, which nobody else knows."""
-    _loaders: dict[Hashable, DataLoader[Any, Any]] = field(default_factory=dict)
+    _loaders: dict[Hashable, Loader] = field(default_factory=dict)
 
     @property
     def viewer(self) -> Viewer:
@@ -42,13 +53,11 @@ class Context:
             raise Unauthenticated("Sign in first: send `Authorization: Bearer <access token>`.")
         return self.caller
 
-    def loader(
-        self, name: Hashable, batch: Batch, key: Callable[[Any], Hashable] | None = None
-    ) -> DataLoader[Any, Any]:
+    def loader(self, name: Hashable, batch: Batch, key: Callable[[Any], Hashable] | None = None) -> Loader:
         """The loader that goes by `name`, made on first use; it batches, and remembers by `key`."""
         found = self._loaders.get(name)
         if found is None:
-            found = self._loaders[name] = DataLoader(self._owned(batch), cache_key_fn=key)
+            found = self._loaders[name] = Loader(self._owned(batch), cache_key_fn=key)
         return found
 
     def _owned(self, batch: Batch) -> Batch:

@@ -33,7 +33,13 @@ def owner_of(key: Key) -> type[Table]:
     return table
 
 
-def belongs_to(key: Key, show: Callable[[], type[Any]], *, visible: Visibility | None = None) -> Any:
+def belongs_to(
+    key: Key,
+    show: Callable[[], type[Any]],
+    *,
+    visible: Visibility | None = None,
+    description: str | None = None,
+) -> Any:
     """The one row that a foreign key points to; null when there is none for the viewer.
 
     `show` names the type late, because types refer to each other in circles. `visible` replaces the
@@ -48,7 +54,7 @@ def belongs_to(key: Key, show: Callable[[], type[Any]], *, visible: Visibility |
         row = await by_id(info.context, target, visible).load(id)
         return None if row is None else show().of(row)
 
-    return strawberry.field(resolver=resolve)
+    return strawberry.field(resolver=resolve, description=description)
 
 
 def either(*choices: tuple[Key, Callable[[], type[Any]]], visible: Visibility) -> Any:
@@ -147,6 +153,30 @@ def aggregate(key: Key, expression: str, *, default: Any) -> Any:
         return await loader.load(row_id(root))
 
     return strawberry.field(resolver=resolve)
+
+
+def all_of(key: Key, show: Callable[[], type[Any]], order: str, description: str) -> Any:
+    """All rows that point here, in the order of a column; for what is few by nature, and shown whole."""
+    column, table = key._meta.db_column_name, owner_of(key)
+
+    async def resolve(root: Any, info: Info) -> Any:
+        async def load(parents: Sequence[UUID]) -> list[list[Row]]:
+            args = Args([list(parents)])
+            rows = await info.context.services.db.rows(
+                f"select {paging.table_columns(table, 't')} from {table._meta.tablename} t"
+                f' where t."{column}" = any($1::uuid[]) and {VISIBLE[table](info.context.viewer, args, "t")}'
+                f' order by t."{order}", t.id',
+                *args,
+            )
+            under: dict[UUID, list[Row]] = {parent: [] for parent in parents}
+            for row in rows:
+                under[row[column]].append(row)
+            return [under[parent] for parent in parents]
+
+        found = await info.context.loader(("all_of", table, column), load).load(row_id(root))
+        return [show().of(row) for row in found]
+
+    return strawberry.field(resolver=resolve, description=description)
 
 
 def newest_of(key: Key, show: Callable[[], type[Any]]) -> Any:

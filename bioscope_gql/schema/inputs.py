@@ -8,6 +8,7 @@ from strawberry import UNSET
 from bioscope_gql.schema import define
 from bioscope_gql.schema.scalars import JSON, Upload
 from bioscope_gql.schema.words import (
+    AccessLevel,
     ClassificationStatus,
     DatasetOrderField,
     DeviceOrderField,
@@ -205,6 +206,30 @@ class UpdateDatasetInput:
     id: ID
     name: str | None = UNSET
     description: str | None = UNSET
+
+
+@strawberry.input(one_of=True, description="Whom an input means: by id, exact username or exact e-mail.")
+class AccountRef:
+    user_id: ID | None = UNSET
+    username: str | None = UNSET
+    email: str | None = UNSET
+
+
+@define.input
+class ShareDatasetInput:
+    """Who gets which access to a dataset; sharing again changes the level."""
+
+    dataset_id: ID
+    to: AccountRef
+    level: AccessLevel
+
+
+@define.input
+class TransferDatasetInput:
+    """Whose a dataset is to be."""
+
+    id: ID
+    to: AccountRef
 
 
 @define.input

@@ -10,7 +10,7 @@ from bioscope_gql.policy import named_on_visible_rows
 from bioscope_gql.resolvers import classifications, devices, images, models, results
 from bioscope_gql.schema import define
 from bioscope_gql.schema.context import Info
-from bioscope_gql.schema.edges import aggregate, belongs_to, computed, either, has_one, newest_of
+from bioscope_gql.schema.edges import aggregate, all_of, belongs_to, computed, either, has_one, newest_of
 from bioscope_gql.schema.inputs import (
     ClassificationFilter,
     ClassificationItemFilter,
@@ -116,7 +116,13 @@ class Dataset(View, Node, table=tables.Dataset):
     created_at: datetime
     updated_at: datetime
     owner: User = belongs_to(tables.Dataset.owner, lambda: User, visible=named_on_visible_rows)
-    access: AccessLevel = computed(tables.Dataset, policy.access_level, "What the caller may do here.")
+    access: AccessLevel = computed(tables.Dataset, policy.access_shown, "What the caller may do here.")
+    grants: list["DatasetGrant"] = all_of(
+        tables.DatasetGrant.dataset,
+        lambda: DatasetGrant,
+        "granted_at",
+        "Who has access: in full for those with MANAGE, otherwise the owner's grant and the caller's own.",
+    )
     image_count: int = aggregate(tables.Image.dataset, "count(*)", default=0)
     total_bytes: BigInt = aggregate(tables.Image.dataset, "sum(t.file_size)::bigint", default=0)
     images: Connection["Image"] = has_many(
@@ -127,6 +133,26 @@ class Dataset(View, Node, table=tables.Dataset):
         lambda: Classification,
         classifications.LISTING,
         filter_by=ClassificationFilter,
+    )
+
+
+@define.type
+class DatasetGrant(View, Node, table=tables.DatasetGrant):
+    """Somebody's access to a dataset; its owner has one too, for good."""
+
+    level: AccessLevel
+    granted_at: datetime
+    user: User | None = belongs_to(
+        tables.DatasetGrant.user,
+        lambda: User,
+        visible=named_on_visible_rows,
+        description="Null when the grant is not a person's.",
+    )
+    service_account: "ServiceAccount | None" = belongs_to(
+        tables.DatasetGrant.service_account,
+        lambda: ServiceAccount,
+        visible=named_on_visible_rows,
+        description="Null when the grant is not a machine's.",
     )
 
 

@@ -25,7 +25,7 @@ class Dataset(Table, tablename="datasets"):
 
 
 class DatasetGrant(Table, tablename="dataset_grants"):
-    """Access to a dataset for one person or one machine. The owner needs none."""
+    """Access to a dataset for one person or one machine. The owner has one, which triggers keep."""
 
     id = identity()
     dataset = ForeignKey(Dataset, null=False, on_delete=OnDelete.cascade)

@@ -1,0 +1,128 @@
+"""What is not for somebody's eyes is told on no path through the printed schema, in no byte of an answer.
+
+The paths are generated from the schema, so what it gains is tried by itself (tests/paths.py, probes.py);
+whose the canaries are is said by tests/canaries.py, which knows nothing of policy.py.
+"""
+
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import pytest
+from graphql import build_schema
+
+from bioscope_gql.policy import VISIBLE
+from bioscope_gql.schema import print_schema
+from tests import probes
+from tests.callers import Front, a_front
+from tests.canaries import World, peopled, with_the_stranger
+from tests.lab import Lab
+from tests.probes import Probe
+
+SCHEMA = build_schema(print_schema())
+LINK = re.compile(r'"https?://[^"]*"')
+"""Links are signed anew for every answer."""
+
+REFUSALS = {"FORBIDDEN", "NOT_FOUND", "UNAUTHENTICATED"}
+"""Whatever else is answered hides paths: then the generator made an operation that could not run."""
+
+
+@asynccontextmanager
+async def front_of(world: World) -> AsyncIterator[Front]:
+    viewers = {name: caller.viewer for name, caller in world.callers.items()}
+    async with a_front(world.lab.services, viewers, world.lab.place.folder / "leaks") as front:
+        yield front
+
+
+async def answers(front: Front, name: str, asked: Iterable[Probe]) -> AsyncIterator[tuple[Probe, str]]:
+    for each in asked:
+        watched = each.root.startswith("subscription")
+        answer = await (front.watch if watched else front.ask)(name, each.text)
+        refused = re.findall(
+            r'"code":"([A-Z_]+)"[^{}]*}', json.dumps(errors_of(answer), separators=(",", ":"))
+        )
+        assert set(refused) <= REFUSALS, (name, each.root, answer[:500])
+        yield each, answer
+
+
+def errors_of(answer: str) -> list[object]:
+    found: list[object] = []
+    for line in answer.splitlines():
+        body = json.loads(line) if line.startswith("{") else {}
+        payload = body.get("payload") if "payload" in body else body
+        found += payload if isinstance(payload, list) else (payload or {}).get("errors", [])
+    return found
+
+
+def told(answer: str, forbidden: Iterable[str]) -> set[str]:
+    return {text for text in forbidden if text in answer}
+
+
+@pytest.mark.timeout(300)
+async def test_on_no_path_is_anybody_told_of_what_is_not_for_their_eyes(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = await peopled(lab)
+    async with front_of(world) as front:
+        counted = [*probes.whole(SCHEMA, world.ids, depth=2), *probes.pointed(SCHEMA, [], ["harmless"])]
+        watching = [name for name, caller in world.callers.items() if "B" not in caller.sees]
+        before = {name: [text async for _, text in answers(front, name, counted)] for name in watching}
+        await with_the_stranger(world)
+        after = {name: [text async for _, text in answers(front, name, counted)] for name in watching}
+        for name in watching:
+            for probe, one, other in zip(counted, before[name], after[name], strict=True):
+                assert LINK.sub("link", one) == LINK.sub("link", other), (name, probe.root)
+
+        asked = all_probes(world)
+        began = time.monotonic()
+        leaks, heard = [], dict.fromkeys(world.callers, "")
+        for name in world.callers:
+            forbidden = world.forbidden(name)
+            async for probe, answer in answers(front, name, asked):
+                leaks += [(name, probe.root, text) for text in told(answer, forbidden)]
+                heard[name] += answer
+        seconds = time.monotonic() - began
+
+    assert leaks == []
+    for name in ("owner", "view guest", "contribute guest", "manage guest", "admin"):
+        group = world.groups["A"]
+        assert group.texts - told(heard[name], group.texts) == set(), name
+    for group in world.groups.values():
+        assert [table for table, ids in group.ids.items() if not told(heard["admin"], ids)] == []
+    paths = sum(each.paths for each in asked)
+    assert paths > 100_000
+    with capsys.disabled():
+        print(f"\n{paths:,} paths, each as {len(world.callers)} callers, in {seconds:.1f} s")  # noqa: T201
+
+
+def all_probes(world: World) -> list[Probe]:
+    texts = [group.text("label") for group in world.groups.values()]
+    return [
+        *probes.whole(SCHEMA, world.ids),
+        *probes.pointed(SCHEMA, world.ids, texts),
+        *probes.nested(SCHEMA, world.ids),
+        *probes.watches(SCHEMA, runs_of(world)),
+    ]
+
+
+def runs_of(world: World) -> list[str]:
+    return [group.ids["classifications"][0] for group in world.groups.values()]
+
+
+async def test_a_mutation_pointed_at_what_one_can_not_see_tells_nothing_and_changes_nothing(lab: Lab) -> None:
+    world = await peopled(lab)
+    await with_the_stranger(world)
+    ids = world.ids
+    judged = {table._meta.tablename for table in VISIBLE}
+    async with front_of(world) as front:
+        dump = await lab.dump()
+        for name in world.callers:
+            forbidden = world.forbidden(name)
+            foreign = [id for id in ids if id in forbidden]
+            async for probe, answer in answers(front, name, probes.changes(SCHEMA, foreign)):
+                assert told(answer, forbidden) == set(), (name, probe.root)
+        after = await lab.dump()
+
+    assert {name: after[name] for name in judged} == {name: dump[name] for name in judged}
