@@ -26,6 +26,7 @@ __all__ = [
     "RejectionCode",
     "Role",
     "ThumbnailSize",
+    "UserOrderField",
     "UserStatus",
 ]
 
@@ -51,6 +52,12 @@ class Direction(Enum):
 class DatasetOrderField(Enum):
     CREATED_AT = "CREATED_AT"
     NAME = "NAME"
+
+
+@strawberry.enum(description="What people can be ordered by.")
+class UserOrderField(Enum):
+    CREATED_AT = "CREATED_AT"
+    USERNAME = "USERNAME"
 
 
 @strawberry.enum(description="What models can be ordered by.")

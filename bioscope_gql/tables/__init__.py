@@ -13,7 +13,7 @@ from bioscope_gql.tables.datasets import Dataset, DatasetGrant
 from bioscope_gql.tables.devices import Device
 from bioscope_gql.tables.images import Image, ObjectDeletion
 from bioscope_gql.tables.models import Model, Worker
-from bioscope_gql.tables.tokens import AuditEvent, LoginSession, RefreshToken
+from bioscope_gql.tables.tokens import AuditEvent, LoginSession, PasswordLink, RateLimit, RefreshToken
 from bioscope_gql.tables.users import ServiceAccount, User
 
 ALL: tuple[type[Table], ...] = (
@@ -21,6 +21,8 @@ ALL: tuple[type[Table], ...] = (
     ServiceAccount,
     LoginSession,
     RefreshToken,
+    PasswordLink,
+    RateLimit,
     AuditEvent,
     Device,
     Dataset,
@@ -51,6 +53,8 @@ __all__ = [
     "LoginSession",
     "Model",
     "ObjectDeletion",
+    "PasswordLink",
+    "RateLimit",
     "RefreshToken",
     "ServiceAccount",
     "Table",
