@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -382,7 +383,10 @@ async def a_lab(
         replica = await stack.enter_async_context(
             served(services, listening, spool=place.folder / "spool", development=place.embedded)
         )
-        http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS))
+        keeps_none = DefaultCookiePolicy(allowed_domains=[])  # one client stands for many people
+        http = await stack.enter_async_context(
+            httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS, cookies=CookieJar(keeps_none))
+        )
         if connected:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await replica.broker.connected.wait()
