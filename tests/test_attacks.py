@@ -10,7 +10,7 @@ import websockets
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bioscope_gql.auth.keys import Key
+from bioscope_gql.auth.keys import Key, Keys
 from tests.lab import Json, Lab, Person
 from tests.people import login, outcome, refresh
 from tests.test_tokens import es256, hs256, part
@@ -26,7 +26,7 @@ class Forger:
         file = lab.services.settings.auth.keys[0]
         self.ours: Any = serialization.load_pem_private_key(file.read_bytes(), None)
         self.theirs = ec.generate_private_key(ec.SECP256R1())
-        self.key = Key.of(self.ours)
+        self.key: Key = Keys.load([file]).signing
         claims = lab.services.tokens.read(str(person.token))
         auth, now = lab.services.settings.auth, int(time.time())
         self.claims: Json = {

@@ -21,6 +21,8 @@ ONE = "00000000-0000-0000-0000-000000000000"
 COSTS = {
     "server": ("{ server { version limits { bytesPerFile } } }", 1),
     "me": ("{ me { username email role } }", 2),
+    "user": ("query ($user: ID!) { user(id: $user) { username email role } }", 2),
+    "users": ("{ users { nodes { username email } pageInfo { hasNextPage } } }", 2),
     "dataset": ("query ($dataset: ID!) { dataset(id: $dataset) { name updatedAt } }", 2),
     "datasets": ("{ datasets { nodes { name } edges { cursor node { id } } pageInfo { endCursor } } }", 2),
     "image": ("query ($image: ID!) { image(id: $image) { filename sha256 downloadUrl thumbnailUrl } }", 2),
@@ -38,6 +40,7 @@ COSTS = {
 """A query of each root field and its statements; one of them reads who asks."""
 
 EDGES = {
+    "User.sessions": ("{ datasets { nodes { owner { sessions { id current } } } } }", 4),
     "Dataset.owner": ("{ datasets { nodes { owner { name } } } }", 3),
     "Dataset.access": ("{ datasets { nodes { access } } }", 3),
     "Dataset.imageCount": ("{ datasets { nodes { imageCount } } }", 3),
@@ -87,6 +90,7 @@ async def classified(lab: Lab, *, datasets: int, images: int) -> tuple[Person, d
             await ada.finished(ids["run"])
     found = await ada.ask("{ classificationResults { nodes { id } } models { nodes { id } } }")
     ids["result"] = found["classificationResults"]["nodes"][0]["id"]
+    ids["user"] = ada.id
     ids["model"] = found["models"]["nodes"][0]["id"]
     return ada, ids
 

@@ -21,7 +21,11 @@ from tests.people import (
 )
 
 NEW = "quite another staple"
-NAMES = "query ($f: UserFilter, $o: UserOrder) { users(filter: $f, orderBy: $o) { totalCount nodes { username } } }"
+NAMES = """
+query ($f: UserFilter, $o: UserOrder) {
+  users(filter: $f, orderBy: $o) { totalCount nodes { username } }
+}
+"""
 USELESS = ("InvalidCredentials", "INVALID_CREDENTIALS")
 ADA = {"email": "ada@lab.example", "username": "ada"}
 

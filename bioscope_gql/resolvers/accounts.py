@@ -127,8 +127,8 @@ async def insert(tx: Connection, *, email: str, username: str, hashed: str | Non
     """
     try:
         row = await tx.fetchrow(
-            "insert into users as u"
-            " (id, email, email_key, username, username_key, hashed_password, role, search_text, search_email)"
+            "insert into users as u (id, email, email_key, username, username_key,"
+            " hashed_password, role, search_text, search_email)"
             f" values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning {COLUMNS}, u.hashed_password",
             uuid7(),
             email.strip(),
