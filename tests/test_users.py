@@ -1,11 +1,13 @@
 """People: made by admins, found by others, changed by themselves."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.lab import PASSWORD, Lab, Person, Refused
+from bioscope_gql.auth.passwords import Passwords
+from tests.lab import CHEAP, PASSWORD, Lab, Person, Refused
 from tests.people import (
     CHANGE,
     CREATE,
@@ -222,6 +224,22 @@ async def test_names_that_look_the_same_by_their_blanks_are_refused(lab: Lab) ->
         told = await ada.ask(PROFILE, input={"username": name})
         assert told["fields"] == [{"code": "FORBIDDEN_CHARACTERS", "path": ["username"]}], ascii(name)
     assert await lab.dump() == before
+
+
+async def test_a_hash_of_other_parameters_is_renewed_when_its_owner_signs_in(lab: Lab) -> None:
+    ada = await lab.a_user()
+    other = replace(CHEAP, time_cost=2)
+    kept = "select hashed_password from users where id = $1::uuid"
+    old = await Passwords(other).hash(PASSWORD)
+    await lab.db.execute("update users set hashed_password = $2 where id = $1::uuid", ada.id, old)
+
+    assert outcome(await login(lab, ada.username, "wrong")) == USELESS
+    assert await lab.db.value(kept, ada.id) == old
+    assert (await login(lab, ada.username))["__typename"] == "AuthTokens"
+    renewed = await lab.db.value(kept, ada.id)
+    assert ("t=2" in old, "t=1" in renewed) == (True, True)
+    assert (await login(lab, ada.username))["__typename"] == "AuthTokens"
+    assert await lab.db.value(kept, ada.id) == renewed
 
 
 # Found and listed
