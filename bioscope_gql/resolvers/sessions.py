@@ -69,7 +69,7 @@ select s.id from login_sessions s
 where s.id = (select t.session from refresh_tokens t where t.token_hash = $1) for update
 """
 SPENT = f"""
-select t.id, t.session, {ALIVE} and u.status = 'ACTIVE' as alive, t.used_at is not null as used,
+select t.id, t.session, u.id as "user", {ALIVE} and u.status = 'ACTIVE' as alive, t.used_at is not null as used,
   coalesce(t.used_at > clock_timestamp() - make_interval(secs => $2), false)
     and not exists (select from refresh_tokens n where n.replaces = t.id and n.used_at is not null) as excused
 from refresh_tokens t join login_sessions s on s.id = t.session join users u on u.id = s."user"
@@ -183,12 +183,13 @@ async def _spent(services: Services, token: str, following: str, visit: Visit) -
                 found["id"],
             )
             return again
-        ended = await tx.fetchrow(END.format("id = $1"), found["session"], "REUSED")
-        await audit.record(tx, visit, "session.reused", ("session", found["session"]))
+        await tx.execute(END.format("id = $1"), found["session"], "REUSED")
+        told = {"session": found["session"]}
+        await audit.record(tx, visit, "session.reused", ("user", found["user"]), told)
     logger.warning(
         "A refresh token was used a second time; its session has ended.",
         session=str(found["session"]),
-        user=str(ended["user"]) if ended else None,
+        user=str(found["user"]),
         address=visit.address,
     )
     return None
@@ -206,7 +207,8 @@ async def logout(services: Services, viewer: Viewer | None, cookie: str | None, 
     async with services.db.transaction() as tx:
         ended = await tx.fetch(END.format(which), session, "LOGOUT", hashed)
         for row in ended:
-            await audit.record(tx, viewer or visit, "session.ended", ("session", row["id"]))
+            told = {"session": row["id"]}
+            await audit.record(tx, viewer or visit, "session.ended", ("user", row["user"]), told)
     if not ended:
         raise NotFound("There is no session to end: you are signed out.")
 
