@@ -69,7 +69,8 @@ select s.id from login_sessions s
 where s.id = (select t.session from refresh_tokens t where t.token_hash = $1) for update
 """
 SPENT = f"""
-select t.id, t.session, u.id as "user", {ALIVE} and u.status = 'ACTIVE' as alive, t.used_at is not null as used,
+select t.id, t.session, u.id as "user", {ALIVE} and u.status = 'ACTIVE' as alive,
+  t.used_at is not null as used,
   coalesce(t.used_at > clock_timestamp() - make_interval(secs => $2), false)
     and not exists (select from refresh_tokens n where n.replaces = t.id and n.used_at is not null) as excused
 from refresh_tokens t join login_sessions s on s.id = t.session join users u on u.id = s."user"
