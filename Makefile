@@ -67,7 +67,7 @@ docs: schema ## write all that is generated: those two and bioscope.example.yaml
 	$(call replace,bioscope.example.yaml)
 
 bench: .venv/.dev ## measure, each time beside a floor of the same work
-	@set -e; for each in pipeline queries; do echo "== $$each"; $(PY) bench/$$each.py; done
+	@set -e; for each in pipeline queries logins; do echo "== $$each"; $(PY) bench/$$each.py; done
 
 up: .env ## the production stack in containers: PostgreSQL, Kafka, S3, the server, a worker
 	@docker compose up --build --detach --wait

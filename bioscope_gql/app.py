@@ -1,6 +1,7 @@
 """The ASGI application of one replica: every route, and what stands around them."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from bioscope_gql.auth.keys import Keys
+from bioscope_gql.auth.tokens import Tokens
 from bioscope_gql.db import is_away
 from bioscope_gql.metrics import Labels, Metrics
 from bioscope_gql.observability import RequestId
-from bioscope_gql.policy import Viewer
+from bioscope_gql.policy import Viewer, Visit
 from bioscope_gql.replica import Replica
 from bioscope_gql.resolvers import accounts, figures
 from bioscope_gql.schema import machines, schema
@@ -25,6 +26,8 @@ from bioscope_gql.services import Services
 from bioscope_gql.settings import Settings
 from bioscope_gql.storage.disk import DiskStore
 from bioscope_gql.storage.opening import signer_of
+from bioscope_gql.transport import cookies
+from bioscope_gql.transport.addresses import client_address
 from bioscope_gql.transport.documents import Operation
 from bioscope_gql.transport.execution import Answer, Call
 from bioscope_gql.transport.files import Files
@@ -63,7 +66,7 @@ class Application:
         routes: list[BaseRoute] = [
             Route("/graphql", self._endpoint),
             WebSocketRoute("/graphql", self._endpoint),
-            Route("/.well-known/jwks.json", _Jwks(settings)),
+            Route("/.well-known/jwks.json", _Jwks(services.tokens)),
             TokenEndpoint(services).route(),
             *Originals(services, origin_of=lambda scope: _origin(settings, scope)).routes(),
             *_health(replica).routes(),
@@ -112,12 +115,24 @@ class _Contexts:
 
     def __call__(self, viewer: Viewer | None, call: Call) -> Context:
         connection = call.connection
+        app = self._services.settings.app
+        visit = Visit(
+            call.request_id,
+            client_address(connection.scope, trusted_proxies=app.trusted_proxies),
+            connection.headers.get("user-agent"),
+        )
+
+        def write_cookie(token: str, seconds: int) -> None:
+            call.response_headers.append(cookies.written(token, seconds=seconds, public_url=app.public_url))
+
         return Context(
             services=self._services,
-            caller=viewer,
+            caller=viewer and replace(viewer, visit=visit),
+            visit=visit,
+            read_cookie=lambda: cookies.sent_with(call, app.cors_origins),
+            write_cookie=write_cookie,
             request_id=call.request_id,
             origin=_origin(self._services.settings, connection.scope),
-            user_agent=connection.headers.get("user-agent"),
             response_headers=call.response_headers,
             place=call.place,
             tasks=call.tasks,
@@ -201,11 +216,11 @@ def _own_address(scope: Any) -> str:
 class _Jwks:
     """The public keys, by which others can check our tokens."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._answer = Keys.load(settings.auth.keys).jwks()
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        response = JSONResponse(self._answer, headers={"Cache-Control": "public, max-age=300"})
+        response = JSONResponse(self._tokens.jwks(), headers={"Cache-Control": "public, max-age=300"})
         await response(scope, receive, send)
 
 

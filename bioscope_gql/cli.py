@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -141,6 +142,24 @@ def _administering(commands: "argparse._SubParsersAction[_Parser]") -> None:
     admin.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
     _data_dir(admin, EMBEDDED)
 
+    user = _command(commands, "create-user", "make an account and print the token to set its password with")
+    user.add_argument("--email", required=True, metavar="E")
+    user.add_argument("--username", required=True, metavar="U")
+    user.add_argument("--role", choices=("USER", "ANALYST", "ADMIN"), default="USER", metavar="R")
+    _data_dir(user, EMBEDDED)
+
+    keys = _command(commands, "keys", "make, rotate or list the keys that sign access tokens")
+    keys.add_argument("what", choices=("make", "rotate", "list"))
+    keys.add_argument(
+        "--algorithm", choices=("ES256", "RS256"), default="ES256", help="of a new key (default: ES256)"
+    )
+    _data_dir(keys, "without auth.keys: where the embedded stack keeps its data (default: .bioscope)")
+
+    audit = _command(commands, "audit", "print the audit trail")
+    audit.add_argument("--since", type=_time, metavar="T", help="from then on, e.g. 2026-11-25T08:00")
+    audit.add_argument("--user", metavar="U", help="what this account did, or what was done to it")
+    _data_dir(audit, EMBEDDED)
+
     check = _command(commands, "check", "try database, Kafka, store and keys, and say what works")
     check.add_argument("--store", action="store_true", help="also compare the store with the database")
     _data_dir(check, EMBEDDED)
@@ -186,6 +205,15 @@ def _port_number(text: str) -> int:
 
 def _positive(text: str) -> int:
     return _number(text, 1, 1024)
+
+
+def _time(text: str) -> datetime:
+    """A time, in UTC unless it says otherwise."""
+    try:
+        found = datetime.fromisoformat(text)
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a time such as 2026-11-25T08:00, not {text!r}") from None
 
 
 def _folder(text: str) -> Path:

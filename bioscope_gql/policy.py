@@ -50,6 +50,15 @@ SCOPED = {Action.REPORT_DEVICES: ServiceScope.DEVICES_HEARTBEAT}
 
 
 @dataclass(frozen=True, slots=True)
+class Visit:
+    """By which request somebody came: for the audit trail and for limits, never for a right."""
+
+    request_id: str | None = None
+    address: str | None = None
+    user_agent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Viewer:
     """Whoever asks: a person, or a machine with scopes (then `role` is None)."""
 
@@ -59,6 +68,7 @@ class Viewer:
     session: UUID | None = None
     expires_at: datetime | None = None
     scopes: Collection[ServiceScope] = field(default_factory=frozenset)
+    visit: Visit = field(default=Visit(), compare=False)
 
     @property
     def is_admin(self) -> bool:
@@ -300,6 +310,18 @@ def visible_users(viewer: Viewer, args: Args, alias: str) -> str:
     )
 
 
+def visible_sessions(viewer: Viewer, args: Args, alias: str) -> str:
+    """One's own, for admins too."""
+    return f'{alias}."user" = {args(viewer.id)}'
+
+
+def user_search(viewer: Viewer, alias: str) -> str:
+    """What a search for people looks through: usernames, for admins e-mail addresses too."""
+    return (
+        f"({alias}.search_text || ' ' || {alias}.search_email)" if viewer.is_admin else f"{alias}.search_text"
+    )
+
+
 def seen_by_all(viewer: Viewer, args: Args, alias: str) -> str:  # noqa: ARG001 - one shape for all rules
     """For what every signed-in person may see: models, and the name behind a visible row."""
     return "true" if viewer.is_person else "false"
@@ -324,6 +346,7 @@ Visibility = Callable[[Viewer, Args, str], str]
 
 VISIBLE: dict[type[tables.Table], Visibility] = {
     tables.User: visible_users,
+    tables.LoginSession: visible_sessions,
     tables.ServiceAccount: seen_by_admins,
     tables.Device: visible_devices,
     tables.Model: seen_by_all,

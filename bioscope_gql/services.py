@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bioscope_gql import db
-from bioscope_gql.auth.keys import Keys
+from bioscope_gql.auth.keyfiles import KeyFiles
 from bioscope_gql.auth.passwords import Passwords
+from bioscope_gql.auth.rates import Rates
 from bioscope_gql.auth.tokens import Tokens
 from bioscope_gql.db import Database
 from bioscope_gql.errors import ConfigurationError
@@ -49,6 +50,7 @@ class Services:
     intake: Intake
     passwords: Passwords
     tokens: Tokens
+    rates: Rates
     hub: Hub = field(default_factory=Hub)
     metrics: Metrics = field(default_factory=Metrics)
     wake_dispatch: Wake = field(default_factory=Wake)
@@ -74,7 +76,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         ConfigurationError: a setting is missing, a file can't be used, or the database does not let us in.
     """
     settings.require("database", "store", "keys")
-    keys = Keys.load(settings.auth.keys)
+    keys = KeyFiles(settings.auth.keys)
     async with (
         database_of(settings) as database,
         store_of(settings.s3) as store,
@@ -89,6 +91,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             tokens=Tokens(
                 keys, settings.auth.issuer, settings.auth.audience, 60 * settings.auth.access_minutes
             ),
+            rates=Rates(database, settings.limits),
         )
 
 

@@ -186,6 +186,8 @@ class Auth(Section):
     """How long an access token lives."""
     refresh_days: Annotated[int, Field(ge=1, le=365)] = 30
     """How long a session lives without being refreshed."""
+    session_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    """How long a session lives at most, however often it is refreshed."""
     refresh_grace_seconds: Annotated[int, Field(ge=0, le=300)] = 10
     """How long the refresh token that was just replaced is accepted again; 0 is strict."""
     registration: Annotated[Literal["open", "closed"] | None, Lower] = None
@@ -266,6 +268,16 @@ class Limits(Section):
     """Characters of a password at most."""
     password_hashes: Annotated[int, Field(ge=1, le=64)] = 2
     """Passwords that are hashed at the same time; each takes 64 MiB and most of a core."""
+    logins_per_account: Count = 20
+    """Attempts to sign in to one account within five minutes, from wherever."""
+    logins_per_address: Count = 200
+    """Attempts to sign in from one address (of IPv6: from one /64) within five minutes."""
+    registrations_per_hour: Count = 100
+    """Registrations from one address within an hour."""
+    uploads_per_minute: Count = 600
+    """Upload requests of one account within a minute."""
+    runs_per_minute: Count = 120
+    """Runs that one account starts within a minute."""
 
 
 class Settings(BaseSettings):

@@ -175,6 +175,44 @@ async def test_the_first_administrator_is_made_in_a_running_stack(server: Server
     assert await server.ask(ME, token) == {"username": "ada", "role": "ADMIN"}
 
 
+async def test_an_account_is_made_by_command_and_the_audit_trail_tells_of_it(
+    server: Server, folder: Path
+) -> None:
+    arguments = ("--email", "eve@lab.example", "--username", "eve", "--role", "ANALYST", "--data-dir", "data")
+    made = await bioscope(folder, "create-user", *arguments)
+    again = await bioscope(folder, "create-user", *arguments)
+    weak = await bioscope(folder, "create-user", "--email", "x", "--username", "x", "--data-dir", "data")
+    assert (made.code, made.said) == (0, [])
+    told, link = made.out.splitlines()[0], made.out.splitlines()[-1]
+    assert told.startswith("Made the account eve (ANALYST).")
+    assert (again.code, again.out, len(again.said)) == (1, "", 1)
+    assert (weak.code, weak.said) == (1, [
+        "The account can't be made like this. This is no e-mail address; write it as name@lab.example."
+    ])  # fmt: skip
+
+    new = {"token": link, "newPassword": PASSWORD}
+    set_up = (
+        "mutation ($i: SetPasswordInput!) { setPassword(input: $i) { ... on AuthTokens { accessToken } } }"
+    )
+    token = (await server.ask(set_up, i=new))["accessToken"]
+    assert await server.ask(ME, token) == {"username": "eve", "role": "ANALYST"}
+
+    whole = await bioscope(folder, "audit", "--data-dir", "data")
+    hers = await bioscope(folder, "audit", "--user", "EVE@lab.example", "--data-dir", "data")
+    later = await bioscope(folder, "audit", "--since", "2100-01-01", "--data-dir", "data")
+    nobody = await bioscope(folder, "audit", "--user", "nobody", "--data-dir", "data")
+    assert (whole.code, whole.said) == (0, [])
+    assert [line.split()[1:3] for line in hers.out.splitlines()] == [
+        ["command", "account.created"], ["eve", "password.set"],
+    ]  # fmt: skip
+    assert set(hers.out.splitlines()) <= set(whole.out.splitlines())
+    assert (later.code, later.out) == (0, "")
+    assert (nobody.code, nobody.said) == (
+        1, ["There is no account 'nobody'. Name it by id, e-mail or username."]
+    )  # fmt: skip
+    assert link not in whole.out
+
+
 @pytest.mark.usefixtures("server")
 async def test_an_administrator_with_a_weak_password_is_not_made(folder: Path) -> None:
     arguments = ("--email", "ada@lab.example", "--username", "ada", "--password-stdin", "--data-dir", "data")
@@ -199,7 +237,9 @@ async def test_migrate_and_check_reach_a_running_stack(server: Server, folder: P
     assert words == [[name, "ok"] for name in ("database", "kafka", "store", "keys")]
 
 
-@pytest.mark.parametrize("command", ["migrate", "check", "worker", "create-admin --email a@b.c --username a"])
+@pytest.mark.parametrize(
+    "command", ["migrate", "check", "worker", "audit", "create-admin --email a@b.c --username a"]
+)
 async def test_commands_say_where_no_stack_runs(folder: Path, command: str) -> None:
     done = await bioscope(folder, *command.split(), "--data-dir", "data")
 

@@ -28,6 +28,8 @@ COSTS = {
         "query ($dataset: ID!, $image: ID!, $run: ID!) {"
         " nodes(ids: [$dataset, $image, $run, $image]) { id } one: node(id: $image) { id } }", 5
     ),
+    "user": ("query ($user: ID!) { user(id: $user) { username email role } }", 2),
+    "users": ("{ users { nodes { username email } pageInfo { hasNextPage } } }", 2),
     "dataset": ("query ($dataset: ID!) { dataset(id: $dataset) { name updatedAt } }", 2),
     "datasets": ("{ datasets { nodes { name } edges { cursor node { id } } pageInfo { endCursor } } }", 2),
     "image": ("query ($image: ID!) { image(id: $image) { filename sha256 downloadUrl thumbnailUrl } }", 2),
@@ -52,6 +54,7 @@ A node takes one that finds its table; then each type that was found takes one."
 FOR_ADMINS = {"deadLetters", "serviceAccounts"}
 
 EDGES = {
+    "User.sessions": ("{ datasets { nodes { owner { sessions { id current } } } } }", 4),
     "Dataset.owner": ("{ datasets { nodes { owner { name } } } }", 3),
     "Dataset.access": ("{ datasets { nodes { access } } }", 3),
     "Dataset.grants": ("{ datasets { nodes { grants { level } } } }", 3),
@@ -121,6 +124,7 @@ async def classified(lab: Lab, *, datasets: int, images: int) -> tuple[Person, d
     )
     found = await ada.ask("{ classificationResults { nodes { id } } models { nodes { id } } }")
     ids["result"] = found["classificationResults"]["nodes"][0]["id"]
+    ids["user"] = ada.id
     ids["model"] = found["models"]["nodes"][0]["id"]
     return ada, ids
 

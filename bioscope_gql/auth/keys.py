@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from bioscope_gql.errors import ConfigurationError
+
+BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+"""One key of a PEM file; a file may hold several, and text between them."""
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
@@ -65,10 +69,14 @@ class Keys:
         if not keys or keys[0].private is None:
             raise ValueError("The first key must be a private one: it signs.")
         self.signing = keys[0]
-        self._by_kid = {key.kid: key for key in keys}
+        self._by_kid = {key.kid: key for key in reversed(keys)}
 
     def __iter__(self) -> Iterator[Key]:
-        return iter(self._by_kid.values())
+        return reversed(self._by_kid.values())
+
+    def current(self, *, at_once: bool = False) -> "Keys":  # noqa: ARG002 - one shape with `KeyFiles`
+        """Themselves: these never change."""
+        return self
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
         """The public set for ``/.well-known/jwks.json``."""
@@ -76,7 +84,8 @@ class Keys:
 
     @classmethod
     def load(cls, files: Sequence[Path]) -> "Keys":
-        """Read PEM files. The first must hold a private key and signs; the others may be public.
+        """Read PEM files, each of one or more keys. The first key of the first file must be a private one
+        and signs; the others may be public.
 
         Raises:
             ConfigurationError: one sentence for each file that does not do.
@@ -84,7 +93,7 @@ class Keys:
         keys, problems = [], []
         for place, file in enumerate(files):
             try:
-                keys.append(_read(file, must_sign=place == 0))
+                keys += read(file, must_sign=place == 0)
             except ValueError as error:
                 problems.append(f"The key file {file} {error}.")
         if not files:
@@ -92,6 +101,16 @@ class Keys:
         if problems:
             raise ConfigurationError(problems)
         return cls(keys)
+
+
+def new_pem(algorithm: Algorithm) -> bytes:
+    """A new private key."""
+    key: PrivateKey = (
+        ec.generate_private_key(ec.SECP256R1())
+        if algorithm == "ES256"
+        else rsa.generate_private_key(public_exponent=65537, key_size=3072)
+    )
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def generate(directory: Path) -> Path:
@@ -105,9 +124,7 @@ def generate(directory: Path) -> Path:
     file = directory / "signing.pem"
     if file.exists():
         return file
-    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-    )
+    pem = new_pem("ES256")
     draft = directory / f".signing-{os.getpid()}-{os.urandom(4).hex()}.pem"
     try:
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
@@ -121,15 +138,27 @@ def generate(directory: Path) -> Path:
     return file
 
 
-def _read(file: Path, *, must_sign: bool) -> Key:
-    """Read one key; a ValueError holds the end of a sentence about the file."""
+def read(file: Path, *, must_sign: bool) -> list[Key]:
+    """Read the keys of one file; a ValueError holds the end of a sentence about the file."""
     try:
-        pem = file.read_bytes()
+        text = file.read_bytes()
     except OSError as error:
         raise ValueError(f"can't be read: {error.strerror or error}; check the path and its rights") from None
-    private = b"PRIVATE KEY-----" in pem
-    if must_sign and not private:
+    blocks = [found[0] for found in BLOCK.finditer(text)]
+    if must_sign and not (blocks and _is_private(blocks[0])):
         raise ValueError("comes first in auth.keys and so must hold a private key in PEM format")
+    if not blocks:
+        raise ValueError("does not hold a key in PEM format")
+    return [parse(block) for block in blocks]
+
+
+def _is_private(pem: bytes) -> bool:
+    return b"PRIVATE KEY-----" in pem
+
+
+def parse(pem: bytes) -> Key:
+    """One key; a ValueError holds the end of a sentence about where it stands."""
+    private = _is_private(pem)
     try:
         key = load_pem_private_key(pem, password=None) if private else load_pem_public_key(pem)
     except TypeError:

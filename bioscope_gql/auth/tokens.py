@@ -3,12 +3,13 @@
 import base64
 import hashlib
 import json
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from uuid import UUID, uuid4
 
 from jose import jwk, jws
@@ -23,6 +24,8 @@ MAX_BYTES = 4096
 TYPE = "at+jwt"
 LEEWAY_SECONDS = 5
 _LARGEST_TIME = 1 << 40
+_FORM = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+"""Python's decoder skips whatever is not base64; here it is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,15 @@ class Claims:
     kind: Kind
 
 
+class KeySource(Protocol):
+    """Where keys come from, be they fixed or read again when their files change."""
+
+    def current(self, *, at_once: bool = False) -> Keys:
+        """The keys as they are; `at_once` because one is missed."""
+
+
 class Tokens:
-    """Issues and reads access tokens.
+    """Issues and reads access tokens, by the keys that `keys` has at the moment.
 
     `clock` gives seconds since 1970. The last `remembered` tokens that held are not verified again before
     they expire, so that a busy client's requests cost microseconds.
@@ -44,7 +54,7 @@ class Tokens:
 
     def __init__(
         self,
-        keys: Keys,
+        keys: KeySource,
         issuer: str,
         audience: str,
         access_seconds: int,
@@ -54,13 +64,29 @@ class Tokens:
     ) -> None:
         self._issuer, self._audience, self._access_seconds = issuer, audience, access_seconds
         self._clock, self._most_remembered = clock, remembered
-        self._signing = keys.signing
+        self._source = keys
+        self._held: OrderedDict[bytes, Claims] = OrderedDict()
+        self._use(keys.current())
+
+    def _use(self, keys: Keys) -> None:
+        """Sign and verify by these from now on; what other keys let pass is verified again."""
+        self._keys, self._signing = keys, keys.signing
         self._signer = jwk.construct(keys.signing.private, keys.signing.algorithm)  # type: ignore[arg-type]
         self._verifiers = {
             key.kid: (key.algorithm, jwk.construct(key.public, key.algorithm))  # type: ignore[arg-type]
             for key in keys
         }
-        self._held: OrderedDict[bytes, Claims] = OrderedDict()
+        self._held.clear()
+
+    def _look(self, *, at_once: bool = False) -> Keys:
+        """The keys as they are now."""
+        if (keys := self._source.current(at_once=at_once)) is not self._keys:
+            self._use(keys)
+        return keys
+
+    def jwks(self) -> dict[str, list[dict[str, str]]]:
+        """The public set by which others can check our tokens."""
+        return self._look().jwks()
 
     @property
     def remembered(self) -> int:
@@ -69,6 +95,7 @@ class Tokens:
 
     def issue(self, sub: UUID, session: UUID, kind: Kind = "user") -> tuple[str, datetime]:
         """A new token for one session of a user or service account, and when it ends."""
+        self._look()
         now = int(self._clock())
         expires = now + self._access_seconds
         claims = {
@@ -91,8 +118,9 @@ class Tokens:
         Raises:
             Unauthenticated: with the reason EXPIRED or INVALID.
         """
-        if len(token) > MAX_BYTES or not token.isascii():
+        if len(token) > MAX_BYTES or not _FORM.fullmatch(token):
             raise _invalid()
+        self._look()
         digest = hashlib.sha256(token.encode("ascii")).digest()
         claims = self._held.get(digest)
         if claims is None:
@@ -117,7 +145,9 @@ class Tokens:
         try:
             header_part, _, _ = token.split(".")
             header = _json(base64.urlsafe_b64decode(header_part + "=" * (-len(header_part) % 4)))
-            algorithm, verifier = self._verifiers[_text(header["kid"])]
+            if (kid := _text(header["kid"])) not in self._verifiers:
+                self._look(at_once=True)
+            algorithm, verifier = self._verifiers[kid]
             if header["alg"] != algorithm or header["typ"] != TYPE or header.keys() != {"alg", "kid", "typ"}:
                 raise ValueError("a header that we never write")
             payload = jws.verify(token, verifier, [algorithm])

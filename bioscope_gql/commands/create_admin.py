@@ -1,6 +1,8 @@
 """``bioscope create-admin``: the first administrator, for there are no default accounts or passwords."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bioscope_gql.auth.passwords import Passwords
@@ -16,7 +18,9 @@ from bioscope_gql.vocabulary import Role
 
 
 @dataclass(frozen=True)
-class _Opened:
+class Opened:
+    """As much of `Services` as it takes to make an account."""
+
     settings: Settings
     db: Database
     passwords: Passwords
@@ -34,12 +38,19 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 async def _create(settings: Settings, email: str, username: str, password: str) -> int:
     async with database_of(settings) as database:
-        services = _Opened(settings, database, Passwords(at_once=1))
-        try:
+        services = Opened(settings, database, Passwords(at_once=1))
+        with told_in_full():
             row = await accounts.create(
                 services, email=email, username=username, password=password, role=Role.ADMIN
             )
-        except InvalidInput as error:
-            raise Problem(" ".join([error.message, *(each.message for each in error.fields)])) from error
     print(f"Made the administrator {row['username']}.")
     return 0
+
+
+@contextmanager
+def told_in_full() -> Iterator[None]:
+    """What is wrong with the fields of an input is told in one line."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise Problem(" ".join([error.message, *(each.message for each in error.fields)])) from error

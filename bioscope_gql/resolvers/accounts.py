@@ -1,27 +1,22 @@
 """Accounts, sign-ins, and who is asking."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from uuid import UUID
 
 import asyncpg
 
-from bioscope_gql import policy
-from bioscope_gql.db import Row, certain
+from bioscope_gql.db import Connection, Row, certain
 from bioscope_gql.errors import (
     Conflict,
     FieldProblem,
     Forbidden,
     InvalidCredentials,
     InvalidInput,
-    NotFound,
     Unauthenticated,
 )
-from bioscope_gql.policy import Action, Viewer
-from bioscope_gql.resolvers import passwords, serviceaccounts, words
+from bioscope_gql.policy import Viewer, Visit
+from bioscope_gql.resolvers import audit, passwords, serviceaccounts, sessions, words
 from bioscope_gql.resolvers.paging import table_columns
+from bioscope_gql.resolvers.sessions import SignIn
 from bioscope_gql.services import AccountServices, Services
 from bioscope_gql.tables import User
 from bioscope_gql.vocabulary import Role, UserStatus, uuid7
@@ -32,6 +27,8 @@ USERNAME_LENGTH, USERNAME_KEY_LENGTH = 64, 256
 """As the columns have it: the compatibility form of a character may be up to 18 characters long."""
 
 COLUMNS = table_columns(User, "u")
+ANYWHERE = Visit()
+LONGEST_LOGIN = 1000
 
 AUTHENTICATE = """
 select u.id, u.username, u.role
@@ -40,20 +37,6 @@ where s.id = $1 and u.id = $2 and s.ended_at is null and s.expires_at > clock_ti
   and u.status = 'ACTIVE'
 """
 """Whoever may still speak by this session; no row once it has ended or the account is disabled."""
-
-
-@dataclass(frozen=True, slots=True)
-class SignIn:
-    """A token, and whose it is."""
-
-    access_token: str
-    expires_at: datetime
-    user: Row
-
-    @property
-    def viewer(self) -> Viewer:
-        """The person who is signed in from now on."""
-        return Viewer(id=self.user["id"], role=Role(self.user["role"]), name=self.user["username"])
 
 
 async def authenticate(
@@ -98,36 +81,59 @@ async def me(services: Services, viewer: Viewer) -> Row | None:
 
 
 async def register(
-    services: Services, *, email: str, username: str, password: str, user_agent: str | None = None
+    services: Services, *, email: str, username: str, password: str, visit: Visit = ANYWHERE
 ) -> SignIn:
     """A new account with the role USER, signed in.
 
     Raises:
         Forbidden: registration is closed here.
+        RateLimited: too many from this address.
         InvalidInput: something is wrong with the e-mail, name or password.
         Conflict: EMAIL_TAKEN or USERNAME_TAKEN.
     """
     if services.settings.auth.registration != "open":
         raise Forbidden("Registration is closed here. Ask an admin for an account.", "REGISTRATION_CLOSED")
-    user = await create(services, email=email, username=username, password=password, role=Role.USER)
-    return await _sign_in(services, user, user_agent)
+    await services.rates.registration(visit)
+    refuse_impossible(services, email=email, username=username, password=password)
+    hashed = await services.passwords.hash(password)
+    async with services.db.transaction() as tx:
+        user = await insert(tx, email=email, username=username, hashed=hashed, role=Role.USER)
+        return await sessions.begin(services, tx, user, visit, "account.registered")
 
 
-async def create(services: AccountServices, *, email: str, username: str, password: str, role: Role) -> Row:
-    """An account, for `register` and the command line.
+async def create(
+    services: AccountServices,
+    *,
+    email: str,
+    username: str,
+    password: str | None,
+    role: Role,
+    by: Viewer | Visit = ANYWHERE,
+) -> Row:
+    """An account, for admins and the command line; without a `password` nobody can sign in to it yet.
 
     Raises:
         InvalidInput, Conflict: as for `register`.
     """
-    problems = [*_email_problems(email), *_username_problems(username)]
-    problems += passwords.problems(password, services.settings.limits, (email, username))
-    if problems:
-        raise InvalidInput("The account can't be made like this.", fields=problems)
-    hashed = await services.passwords.hash(password)
+    refuse_impossible(services, email=email, username=username, password=password)
+    hashed = None if password is None else await services.passwords.hash(password)
+    async with services.db.transaction() as tx:
+        user = await insert(tx, email=email, username=username, hashed=hashed, role=role)
+        await audit.record(tx, by, "account.created", ("user", user["id"]), {"role": role})
+    return user
+
+
+async def insert(tx: Connection, *, email: str, username: str, hashed: str | None, role: Role) -> Row:
+    """The row of an account that `refuse_impossible` let pass.
+
+    Raises:
+        Conflict: EMAIL_TAKEN or USERNAME_TAKEN.
+    """
     try:
-        row = await services.db.row(
-            "insert into users as u (id, email, email_key, username, username_key, hashed_password, role)"
-            f" values ($1, $2, $3, $4, $5, $6, $7) returning {COLUMNS}",
+        row = await tx.fetchrow(
+            "insert into users as u (id, email, email_key, username, username_key,"
+            " hashed_password, role, search_text, search_email)"
+            f" values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning {COLUMNS}, u.hashed_password",
             uuid7(),
             email.strip(),
             words.key(email),
@@ -135,70 +141,76 @@ async def create(services: AccountServices, *, email: str, username: str, passwo
             words.key(username),
             hashed,
             role.value,
+            words.searchable(username.strip()),
+            words.searchable(email.strip()),
         )
     except asyncpg.UniqueViolationError as error:
-        raise _taken(error) from None
+        raise taken(error) from None
     return certain(row)
 
 
-async def login(services: Services, *, login: str, password: str, user_agent: str | None = None) -> SignIn:
+async def login(services: Services, *, login: str, password: str, visit: Visit = ANYWHERE) -> SignIn:
     """Sign in by e-mail or username. Unknown accounts cost the same time as wrong passwords.
 
     Raises:
         InvalidCredentials: no active account matches.
+        RateLimited: too many attempts from this address, or at this account.
     """
+    name = words.key(login[:LONGEST_LOGIN])
+    await services.rates.login(visit, name)
     row = await services.db.row(
         f"select {COLUMNS}, u.hashed_password from users u where u.email_key = $1 or u.username_key = $1"
         " order by (u.email_key = $1) desc limit 1",
-        words.key(login[:1000]),
+        name,
     )
-    matches = await services.passwords.verify(row["hashed_password"] if row else None, password)
+    # What is too long can't be right; it costs what nobody's password costs.
+    longest = services.settings.limits.password_max_length
+    known = row["hashed_password"] if row and len(password) <= longest else None
+    matches = await services.passwords.verify(known, password[:longest])
     if row is None or not matches or row["status"] != UserStatus.ACTIVE:
+        await _note_refusal(services, row, visit)
         raise InvalidCredentials
-    return await _sign_in(services, row, user_agent)
-
-
-async def update_user(
-    services: Services, viewer: Viewer, id: UUID | str | None, *, changes: Mapping[str, str | None]
-) -> Row:
-    """Change the role or the status, or both; what `changes` leaves out stays.
-
-    Raises:
-        Forbidden: the viewer is no admin.
-        NotFound: there is no such account.
-        InvalidInput: a value is null.
-        Conflict: LAST_ADMIN, when nobody would be left to administer.
-    """
-    viewer.must(Action.MANAGE_USERS)
-    for name in ("role", "status"):
-        if changes.get(name, "") is None:
-            raise InvalidInput.at("NULL", (name,), f"An account needs a {name}. Leave it out to keep it.")
+    is_old = services.passwords.needs_rehash(known or "")
+    again = await services.passwords.hash(password) if is_old else None
     async with services.db.transaction() as tx:
-        # Locked in one order, so that two admins can't demote each other at once.
-        admins = await tx.fetch(f"select id from users where {policy.ACTIVE_ADMINS} order by id for update")
-        row = await tx.fetchrow(
-            "update users u set role = coalesce($2, u.role), status = coalesce($3, u.status),"
-            f" updated_at = clock_timestamp() where u.id = $1 returning {COLUMNS}",
-            words.read_id(id),
-            changes.get("role"),
-            changes.get("status"),
-        )
-        if row is None:
-            raise NotFound("There is no account of this id.", ids=[str(id)] if id else [])
-        if not policy.is_active_admin(row) and [admin["id"] for admin in admins] == [row["id"]]:
-            raise Conflict("This is the last active admin. Make somebody else admin first.", "LAST_ADMIN")
-        if row["status"] == UserStatus.DISABLED:
-            await tx.execute(
-                "update login_sessions set ended_at = clock_timestamp(), end_reason = 'DISABLED'"
-                ' where "user" = $1 and ended_at is null',
+        if again is not None:
+            renewed = await tx.fetchrow(
+                "update users u set hashed_password = $3 where u.id = $1 and u.hashed_password = $2"
+                f" returning {COLUMNS}, u.hashed_password",
                 row["id"],
+                known,
+                again,
             )
-    return row
+            row = renewed or row
+        return await sessions.begin(services, tx, row, visit, "session.started")
+
+
+async def _note_refusal(services: Services, row: Row | None, visit: Visit) -> None:
+    """For known and unknown accounts alike; what was typed as a login may have been a password."""
+    async with services.db.transaction() as tx:
+        await audit.record(tx, visit, "login.refused", ("user", row["id"]) if row else None)
+
+
+def refuse_impossible(
+    services: AccountServices, *, email: str | None, username: str | None, password: str | None
+) -> None:
+    """
+    Raises:
+        InvalidInput: what is wrong with those of them that are given.
+    """
+    problems = [] if email is None else _email_problems(email)
+    problems += [] if username is None else _username_problems(username)
+    if password is not None:
+        names = [name for name in (email, username) if name]
+        problems += passwords.problems(password, services.settings.limits, names)
+    if problems:
+        raise InvalidInput("The account can't be made like this.", fields=problems)
 
 
 def _email_problems(email: str) -> list[FieldProblem]:
     fits = len(email) <= EMAIL_LENGTH and len(words.key(email)) <= EMAIL_KEY_LENGTH
-    if fits and EMAIL.fullmatch(email.strip()) and not words.has_control(email):
+    is_plain = not words.has_control(email) and not words.has_odd_blank(email.strip())
+    if fits and is_plain and EMAIL.fullmatch(email.strip()):
         return []
     return [
         FieldProblem("INVALID_EMAIL", ("email",), "This is no e-mail address; write it as name@lab.example.")
@@ -207,8 +219,8 @@ def _email_problems(email: str) -> list[FieldProblem]:
 
 def _username_problems(username: str) -> list[FieldProblem]:
     problems = words.check_line(username, "username", most=USERNAME_LENGTH)
-    if not problems and words.has_control(username):
-        message = "`username` has characters that nobody sees; remove them."
+    if not problems and (words.has_control(username) or words.has_odd_blank(username.strip())):
+        message = "`username` has characters that nobody sees or blanks that look like others; remove them."
         problems = [FieldProblem("FORBIDDEN_CHARACTERS", ("username",), message)]
     if not problems and len(words.key(username)) > USERNAME_KEY_LENGTH:
         message = "`username` has too many characters that stand for several letters. Choose a shorter one."
@@ -216,21 +228,8 @@ def _username_problems(username: str) -> list[FieldProblem]:
     return problems
 
 
-def _taken(error: asyncpg.UniqueViolationError) -> Conflict:
+def taken(error: asyncpg.UniqueViolationError) -> Conflict:
+    """Which of the two names somebody has already."""
     if error.constraint_name == "users_email_once":
         return Conflict("There is an account of this e-mail already. Sign in instead.", "EMAIL_TAKEN")
     return Conflict("Somebody has this username already. Choose another.", "USERNAME_TAKEN")
-
-
-async def _sign_in(services: Services, user: Row, user_agent: str | None) -> SignIn:
-    session = uuid7()
-    await services.db.execute(
-        'insert into login_sessions (id, "user", user_agent, expires_at)'
-        " values ($1, $2, $3, clock_timestamp() + make_interval(days => $4))",
-        session,
-        user["id"],
-        (user_agent or "")[:400] or None,
-        services.settings.auth.refresh_days,
-    )
-    token, expires_at = services.tokens.issue(user["id"], session)
-    return SignIn(token, expires_at, user)

@@ -152,9 +152,12 @@ async def run(services: Services, viewer: Viewer, order: Order) -> Row:
         ModelUnavailable: there is no such model, or it takes none of these files.
         NothingToDo: no picture is left.
         Conflict: the key was used for another input.
+        RateLimited: the viewer starts too many; a repeat with a key costs nothing.
     """
     images = _image_ids(services, order.target)
     id = uuid7()
+    if not await idempotency.is_repeat(services.db, viewer, order.idempotency_key):
+        await services.rates.run(viewer)
     async with services.db.transaction() as tx:
         await tx.execute(f"set local statement_timeout = '{BULK_SECONDS}s'")
         known = await _claimed(tx, viewer, order, images, id)

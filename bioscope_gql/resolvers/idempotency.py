@@ -7,12 +7,21 @@ from uuid import UUID
 
 import orjson
 
-from bioscope_gql.db import Connection
+from bioscope_gql.db import Connection, Database
 from bioscope_gql.errors import Conflict, InvalidInput
 from bioscope_gql.policy import Viewer
+from bioscope_gql.resolvers import words
 from bioscope_gql.vocabulary import uuid7
 
 LONGEST_KEY = 255
+
+
+async def is_repeat(db: Database, viewer: Viewer, key: str | None) -> bool:
+    """Whether the viewer has used `key` before, be it for the same input or another."""
+    if key is None:
+        return False
+    sql = "select exists (select from idempotency_keys where created_by = $1 and key = $2)"
+    return await db.value(sql, viewer.id, words.comparable(key)) is True
 
 
 async def claim(tx: Connection, viewer: Viewer, key: str, asked: Mapping[str, Any], run: UUID) -> UUID | None:

@@ -119,7 +119,9 @@ async def upload(
         NotFound: the dataset or the device is absent, or not for the viewer's eyes.
         Forbidden: the viewer may not upload here.
         InvalidInput: there is no file, or the metadata can't be kept.
+        RateLimited: the viewer uploads too often.
     """
+    await services.rates.upload(viewer)
     dataset = await datasets.reach(services.db, viewer, dataset_id, AccessLevel.CONTRIBUTE, "upload")
     if not files:
         raise InvalidInput.at("TOO_FEW", ("files",), "Send at least one file.")

@@ -53,13 +53,24 @@ def compare(columns: Mapping[str, str]) -> Conditions:
     return conditions
 
 
+Narrowed = Callable[[Viewer, Wanted, Args, str], list[str]]
+
+
+def as_everybody(_viewer: Viewer, _wanted: Wanted, _args: Args, _alias: str) -> list[str]:
+    return []
+
+
 @dataclass(frozen=True)
 class Listing:
-    """How rows of one table are listed: its orders by name, and what a filter means in SQL."""
+    """How rows of one table are listed: its orders by name, and what a filter means in SQL.
+
+    `narrowed` adds what a filter means to some viewers only.
+    """
 
     table: type[Table]
     orders: Mapping[str, Order] = field(default_factory=lambda: {"CREATED_AT": CREATED_AT})
     conditions: Conditions = no_conditions
+    narrowed: Narrowed = as_everybody
 
     @property
     def name(self) -> str:
@@ -158,7 +169,8 @@ async def counts_under(
 
 def _where(viewer: Viewer, listing: Listing, asked: Wish, args: Args) -> str:
     visible = VISIBLE[listing.table](viewer, args, "t")
-    return " and ".join([visible, *listing.conditions(asked.wanted, args, "t")])
+    narrowed = listing.narrowed(viewer, asked.wanted, args, "t")
+    return " and ".join([visible, *listing.conditions(asked.wanted, args, "t"), *narrowed])
 
 
 def _select(viewer: Viewer, listing: Listing, asked: Wish, args: Args, more: Sequence[str]) -> str:

@@ -48,6 +48,21 @@ def has_control(text: str, *but: str) -> bool:
     return any(unicodedata.category(c) in {"Cc", "Cs", "Cf", "Zl", "Zp"} and c not in but for c in text)
 
 
+INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Characters that count as letters or marks and show nothing."""
+
+
+def has_odd_blank(text: str) -> bool:
+    """Whether there are blanks but the ordinary one, two of those in a row, or what shows nothing: names
+    that differ only in such look the same."""
+    odd = ((unicodedata.category(c) == "Zs" and c != " ") or c in INVISIBLE or _is_selector(c) for c in text)
+    return "  " in text or any(odd)
+
+
+def _is_selector(c: str) -> bool:
+    return "\u180b" <= c <= "\u180f" or "\ufe00" <= c <= "\ufe0f" or "\U000e0100" <= c <= "\U000e01ef"
+
+
 def read_id(text: str | UUID | None) -> UUID | None:
     """A malformed id behaves like an unknown one: None."""
     if isinstance(text, UUID):

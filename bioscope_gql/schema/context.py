@@ -10,7 +10,7 @@ from strawberry.dataloader import DataLoader
 
 from bioscope_gql.errors import Unauthenticated
 from bioscope_gql.live.places import Place
-from bioscope_gql.policy import Viewer
+from bioscope_gql.policy import Viewer, Visit
 from bioscope_gql.services import Services
 
 Batch = Callable[[Sequence[Any]], Any]
@@ -35,7 +35,11 @@ class Context:
     caller: Viewer | None
     request_id: str = ""
     origin: str = ""
-    user_agent: str | None = None
+    visit: Visit = field(default_factory=Visit)
+    read_cookie: Callable[[], str | None] = lambda: None
+    """The refresh token of the caller's cookie, where it may be honoured."""
+    write_cookie: Callable[[str, int], None] = lambda _token, _seconds: None
+    """Has the caller's browser keep a refresh token for so many seconds."""
     response_headers: list[tuple[str, str]] = field(default_factory=list)
     place: Place = field(default_factory=Place)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)

@@ -19,6 +19,8 @@ from bioscope_gql.schema.words import (
     Priority,
     Role,
     ServiceScope,
+    UserOrderField,
+    UserStatus,
 )
 
 ID = strawberry.ID
@@ -189,6 +191,64 @@ class UpdateUserInput:
 
     id: ID
     role: Role | None = UNSET
+    status: UserStatus | None = UNSET
+
+
+@define.input
+class CreateUserInput:
+    """A new account, whose owner sets the password by a link."""
+
+    email: str
+    username: str
+    role: Role = Role.USER
+
+
+@define.input
+class SetPasswordInput:
+    """The token of a password link, and the password to set."""
+
+    token: str
+    new_password: str
+
+
+@define.input
+class ChangePasswordInput:
+    """The caller's password as it is, and as it shall be."""
+
+    current_password: str
+    new_password: str
+
+
+@define.input
+class UpdateProfileInput:
+    """What changes of the caller's own account; what is left out stays."""
+
+    email: str | None = UNSET
+    username: str | None = UNSET
+
+
+@define.input
+class RefreshInput:
+    """Which session goes on."""
+
+    refresh_token: str | None = strawberry.field(default=UNSET, description="Left out: the cookie is used.")
+
+
+@define.input
+class UserFilter:
+    """Which people; `search` looks through usernames, for admins e-mail addresses too."""
+
+    search: str | None = UNSET
+    role: Role | None = UNSET
+    status: UserStatus | None = UNSET
+
+
+@define.input
+class UserOrder:
+    """How people are ordered."""
+
+    field: UserOrderField = UserOrderField.CREATED_AT
+    direction: Direction = Direction.DESC
 
 
 @define.input

@@ -100,4 +100,7 @@ class ProblemsAsData(FieldExtension):
             machines.must_mutate(info.context.caller, info.field_name)
             return await next_(source, info, **kwargs)
         except errors.Problem as problem:
-            return shown(problem)
+            answer = shown(problem)
+            if type(answer) not in getattr(info.return_type, "types", ()):
+                raise  # a top-level error: the union has no place for it
+            return answer

@@ -1,13 +1,14 @@
 """The object types: views of rows, and the edges between them. What is only data is one line."""
 
 from datetime import datetime
+from functools import partial
 
 import strawberry
 
 from bioscope_gql import policy, tables
 from bioscope_gql.errors import Refusal
 from bioscope_gql.policy import named_on_visible_rows
-from bioscope_gql.resolvers import classifications, devices, images, models, results
+from bioscope_gql.resolvers import classifications, devices, images, models, results, sessions
 from bioscope_gql.schema import define
 from bioscope_gql.schema.context import Info
 from bioscope_gql.schema.edges import aggregate, all_of, belongs_to, computed, either, has_one, newest_of
@@ -19,7 +20,7 @@ from bioscope_gql.schema.inputs import (
 )
 from bioscope_gql.schema.paging import Connection, has_many
 from bioscope_gql.schema.scalars import JSON, BigInt
-from bioscope_gql.schema.views import View, column
+from bioscope_gql.schema.views import View, column, row_id
 from bioscope_gql.schema.words import (
     AccessLevel,
     ClassificationStatus,
@@ -52,6 +53,21 @@ class Actor(Node):
 
 
 @define.type
+class LoginSession(View, Node, table=tables.LoginSession):
+    """One sign-in: a family of rotating refresh tokens."""
+
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    user_agent: str | None
+
+    @define.field
+    def current(self, info: Info) -> bool:
+        """Whether it is the one that asks."""
+        return bool(info.context.viewer.session == self.row["id"])
+
+
+@define.type
 class User(View, Actor, table=tables.User):
     """A person's account."""
 
@@ -66,6 +82,14 @@ class User(View, Actor, table=tables.User):
     def email(self, info: Info) -> str | None:
         """Only for the user and for admins."""
         return policy.email_for(info.context.viewer, self.row)
+
+    @define.field
+    async def sessions(self, info: Info) -> list[LoginSession] | None:
+        """The caller's own open sessions, newest first; null for anybody else."""
+        context = info.context
+        batch = partial(sessions.of_users, context.services, context.viewer)
+        found = await context.loader("sessions", batch).load(row_id(self))
+        return found and [LoginSession.of(row) for row in found]
 
 
 @define.type

@@ -31,6 +31,7 @@ __all__ = [
     "Role",
     "ServiceScope",
     "ThumbnailSize",
+    "UserOrderField",
     "UserStatus",
 ]
 
@@ -72,6 +73,12 @@ class DatasetOrderField(Enum):
 class DeviceOrderField(Enum):
     CREATED_AT = "CREATED_AT"
     NAME = "NAME"
+
+
+@strawberry.enum(description="What people can be ordered by.")
+class UserOrderField(Enum):
+    CREATED_AT = "CREATED_AT"
+    USERNAME = "USERNAME"
 
 
 @strawberry.enum(description="What models can be ordered by.")

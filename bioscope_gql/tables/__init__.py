@@ -14,7 +14,7 @@ from bioscope_gql.tables.devices import Device
 from bioscope_gql.tables.images import Image, ObjectDeletion
 from bioscope_gql.tables.models import Model, Worker
 from bioscope_gql.tables.serviceaccounts import ServiceSession
-from bioscope_gql.tables.tokens import AuditEvent, LoginSession, RefreshToken
+from bioscope_gql.tables.tokens import AuditEvent, LoginSession, PasswordLink, RateLimit, RefreshToken
 from bioscope_gql.tables.users import ServiceAccount, User
 
 ALL: tuple[type[Table], ...] = (
@@ -23,6 +23,8 @@ ALL: tuple[type[Table], ...] = (
     ServiceSession,
     LoginSession,
     RefreshToken,
+    PasswordLink,
+    RateLimit,
     AuditEvent,
     Device,
     Dataset,
@@ -53,6 +55,8 @@ __all__ = [
     "LoginSession",
     "Model",
     "ObjectDeletion",
+    "PasswordLink",
+    "RateLimit",
     "RefreshToken",
     "ServiceAccount",
     "ServiceSession",

@@ -10,13 +10,16 @@ from bioscope_gql.vocabulary import Role, UserStatus
 
 
 class User(Table, tablename="users"):
-    """A person. `email_key` and `username_key` are folded (NFKC, case), so that nobody is there twice."""
+    """A person. `email_key` and `username_key` are folded (NFKC, case), so that nobody is there twice;
+    `search_text` (the username) and `search_email` are without accents too."""
 
     id = identity()
     email = Varchar(length=320)
     email_key = Varchar(length=640, secret=True)
     username = Varchar(length=64)
     username_key = Varchar(length=256, secret=True)
+    search_text = Text(default="")
+    search_email = Text(default="", secret=True)
     hashed_password = Text(null=True, default=None, secret=True)
     role = word(Role.USER)
     status = word(UserStatus.ACTIVE)
