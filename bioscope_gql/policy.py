@@ -120,6 +120,14 @@ def _dataset_ids(viewer: Viewer, args: Args) -> str:
     )
 
 
+def dataset_ids(viewer: Viewer, args: Args) -> str | None:
+    """An array of the datasets that a person sees; None where another rule decides.
+
+    For a list that is ordered dataset by dataset; the visibility in its WHERE stays.
+    """
+    return _dataset_ids(viewer, args) if viewer.is_person and not viewer.is_admin else None
+
+
 def _within(viewer: Viewer, args: Args, dataset: str) -> str:
     return "true" if viewer.is_admin else f"{dataset} = any({_dataset_ids(viewer, args)})"
 
@@ -203,3 +211,10 @@ VISIBLE: dict[type[tables.Table], Visibility] = {
     tables.ClassificationResult: visible_results,
 }
 """The rule for each table that is read for somebody."""
+
+DATASET_OF = {
+    tables.Image: "dataset",
+    tables.Classification: "dataset",
+    tables.ClassificationResult: "dataset",
+}
+"""The column of the dataset that a row's visibility hangs on, where there may be very many rows."""

@@ -33,6 +33,10 @@ COSTS = {
     "classificationResults": ("{ classificationResults { nodes { label } pageInfo { hasNextPage } } }", 2),
     "model": ("query ($model: ID!) { model(id: $model) { name labels } }", 2),
     "models": ("{ models { nodes { name } pageInfo { hasNextPage } } }", 2),
+    "statistics": (
+        "{ statistics { imageCount resultCount labels { label } timeline { at } statuses { count } } }",
+        4,
+    ),
     "deadLetters": ("{ deadLetters { nodes { reason } pageInfo { hasNextPage } } }", 2),
 }  # fmt: skip
 """A query of each root field and its statements; one of them reads who asks."""
@@ -48,6 +52,13 @@ EDGES = {
     "Image.dataset": ("{ images { nodes { dataset { name } } } }", 3),
     "Image.uploadedBy": ("{ images { nodes { uploadedBy { name } } } }", 3),
     "Image.latestResult": ("{ images { nodes { latestResult { label } } } }", 3),
+    "Image.latestResult of a model": (
+        '{ images { nodes { latestResult(modelName: "teller") { label } } } }', 3
+    ),
+    "Dataset.labelCounts": ("{ datasets { nodes { labelCounts { label count averageConfidence } } } }", 3),
+    "Dataset.labelCounts of a model": (
+        '{ datasets { nodes { labelCounts(modelName: "teller") { label } } } }', 3
+    ),
     "Image.results": ("{ images { nodes { results { nodes { label } } } } }", 3),
     "Classification.image": ("{ classifications { nodes { image { id } } } }", 2),
     "Classification.dataset": ("{ classifications { nodes { dataset { id } } } }", 3),

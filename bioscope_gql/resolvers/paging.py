@@ -6,7 +6,7 @@ One statement serves a root list, or the same list under many parents at once (a
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -15,12 +15,25 @@ import orjson
 
 from bioscope_gql.db import Args, Database, Row, columns
 from bioscope_gql.errors import Refusal
-from bioscope_gql.policy import VISIBLE, Viewer
+from bioscope_gql.policy import DATASET_OF, VISIBLE, Viewer, dataset_ids
 from bioscope_gql.resolvers import words
 from bioscope_gql.tables import Table
 
 FIRST = 20
 MOST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of a list that are found alike: where, in what order (an id settles ties), under what conditions.
+
+    `valued`: the first of `by` is the value that the list is ordered by; otherwise these rows have none.
+    """
+
+    source: str
+    by: tuple[str, ...]
+    given: Sequence[str] = ()
+    valued: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +43,16 @@ class Order:
     column: str
     parse: Callable[[Any], Any] = words.comparable
     nullable: bool = False
+
+    def parts(self, listing: "Listing", wanted: "Wanted", args: Args) -> list[Part]:  # noqa: ARG002
+        """Where the rows are found, in the order of the list: those with a value, those without."""
+        source, value = f"{listing.name} t", f't."{self.column}"'
+        if not self.nullable:
+            return [Part(source, (value, "t.id"))]
+        return [
+            Part(source, (value, "t.id"), [f"{value} is not null"]),
+            Part(source, (value, "t.id"), [f"{value} is null"], valued=False),
+        ]
 
 
 CREATED_AT = Order("created_at", words.read_time)
@@ -55,11 +78,15 @@ def compare(columns: Mapping[str, str]) -> Conditions:
 
 @dataclass(frozen=True)
 class Listing:
-    """How rows of one table are listed: its orders by name, and what a filter means in SQL."""
+    """How rows of one table are listed: its orders by name, and what a filter means in SQL.
+
+    `pointed` are the filters by which few rows are found wherever they are.
+    """
 
     table: type[Table]
     orders: Mapping[str, Order] = field(default_factory=lambda: {"CREATED_AT": CREATED_AT})
     conditions: Conditions = no_conditions
+    pointed: Collection[str] = ()
 
     @property
     def name(self) -> str:
@@ -114,8 +141,16 @@ def table_columns(table: type[Table], alias: str) -> str:
 
 async def root_page(db: Database, viewer: Viewer, listing: Listing, asked: Wish) -> Page:
     args = Args()
-    rows = await db.rows(_select(viewer, listing, asked, args, []), *args)
-    return _page(listing, asked, rows)
+    column = None if asked.wanted.keys() & set(listing.pointed) else DATASET_OF.get(listing.table)
+    mine = dataset_ids(viewer, args) if column else None
+    if mine is None:
+        sql = _select(viewer, listing, asked, args)
+    else:
+        # The newest of each dataset and of those the newest: no more rows than that, wherever they lie.
+        under = _select(viewer, listing, asked, args, f"t.{column} = mine.id")
+        sql = f"select r.* from unnest({mine}) as mine(id) cross join lateral ({under}) r"
+        sql = f"{sql} order by {_sorted(asked)} limit {asked.first + 1}"
+    return _page(listing, asked, await db.rows(sql, *args))
 
 
 async def pages_under(
@@ -123,7 +158,7 @@ async def pages_under(
 ) -> list[Page]:
     """The same page of rows under each parent, by one statement."""
     args = Args([list(parents)])
-    inner = _select(viewer, listing, asked, args, [f't."{column}" = p.parent'])
+    inner = _select(viewer, listing, asked, args, f't."{column}" = p.parent')
     rows = await db.rows(
         "select p.parent as parent_id, r.* from unnest($1::uuid[]) as p(parent)"
         f" cross join lateral ({inner}) r",
@@ -161,37 +196,48 @@ def _where(viewer: Viewer, listing: Listing, asked: Wish, args: Args) -> str:
     return " and ".join([visible, *listing.conditions(asked.wanted, args, "t")])
 
 
-def _select(viewer: Viewer, listing: Listing, asked: Wish, args: Args, more: Sequence[str]) -> str:
+def _select(viewer: Viewer, listing: Listing, asked: Wish, args: Args, *more: str) -> str:
+    """The rows of a page and one more; those that share a value by their ids."""
     order = listing.orders[asked.order]
-    way = "desc" if asked.descending else "asc"
-    conditions = [*more, _where(viewer, listing, asked, args), *_beyond(listing, asked, args)]
-    by = f't."{order.column}" {way}' + (" nulls last" if order.nullable else "")
+    parts = order.parts(listing, asked.wanted, args)
+    after = _read_cursor(asked.after, order, _binding(listing, asked)) if asked.after is not None else None
+    if after and after[0] is None:
+        parts = [part for part in parts if not part.valued]
+    where = [*more, _where(viewer, listing, asked, args)]
+    selects = [_part(listing, asked, part, where, after, args) for part in parts]
+    if len(selects) == 1:
+        return selects[0]
+    rows = " union all ".join(f"select * from ({select}) part" for select in selects)
+    return f"select * from ({rows}) parts limit {asked.first + 1}"
+
+
+def _part(
+    listing: Listing, asked: Wish, part: Part, where: Sequence[str], after: "Place | None", args: Args
+) -> str:
+    way, beyond = ("desc", "<") if asked.descending else ("asc", ">")
+    value, id = part.by[0] if part.valued else "null", part.by[-1]
+    conditions = [*part.given, *where]
+    if after and part.valued:
+        conditions.append(f"({value}, {id}) {beyond} ({args(after[0])}, {args(after[1])})")
+    elif after and after[0] is None:
+        conditions.append(f"{id} {beyond} {args(after[1])}")
+    by = ", ".join(f"{each} {way}" for each in part.by)
     # The limit is a literal on purpose: with a parameter the generic plan ignores how small it is.
     return (
-        f"select {table_columns(listing.table, 't')} from {listing.name} t where {' and '.join(conditions)}"
-        f" order by {by}, t.id {way} limit {asked.first + 1}"
+        f"select {table_columns(listing.table, 't')}, {value} as order_value from {part.source}"
+        f" where {' and '.join(conditions)} order by {by} limit {asked.first + 1}"
     )
 
 
-def _beyond(listing: Listing, asked: Wish, args: Args) -> list[str]:
-    """The condition that leaves out everything up to the cursor."""
-    if asked.after is None:
-        return []
-    order = listing.orders[asked.order]
-    value, id = _read_cursor(asked.after, order, _binding(listing, asked))
-    way = "<" if asked.descending else ">"
-    column = f't."{order.column}"'
-    if value is None:
-        return [f"({column} is null and t.id {way} {args(id)})"]
-    beyond = f"({column}, t.id) {way} ({args(value)}, {args(id)})"
-    return [f"({beyond} or {column} is null)" if order.nullable else beyond]
+def _sorted(asked: Wish) -> str:
+    way = "desc" if asked.descending else "asc"
+    return f"r.order_value {way} nulls last, r.id {way}"
 
 
 def _page(listing: Listing, asked: Wish, rows: Sequence[Row]) -> Page:
     shown = rows[: asked.first]
-    column = listing.orders[asked.order].column
     binding = _binding(listing, asked)
-    cursors = [_write_cursor(binding, row[column], row["id"]) for row in shown]
+    cursors = [_write_cursor(binding, row["order_value"], row["id"]) for row in shown]
     return Page(shown, cursors, len(rows) > asked.first, asked.after is not None)
 
 
@@ -205,7 +251,11 @@ def _write_cursor(binding: str, value: Any, id: UUID) -> str:
     return base64.urlsafe_b64encode(said).rstrip(b"=").decode()
 
 
-def _read_cursor(after: str, order: Order, binding: str) -> tuple[Any, UUID]:
+Place = tuple[Any, UUID]
+"""Where a page begins: after the row of this order value and id."""
+
+
+def _read_cursor(after: str, order: Order, binding: str) -> Place:
     try:
         said = orjson.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
         bound_to, value, id = said

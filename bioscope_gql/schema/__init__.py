@@ -26,6 +26,7 @@ from bioscope_gql.schema.images import (
 from bioscope_gql.schema.models import ModelQueries
 from bioscope_gql.schema.scalars import SCALARS
 from bioscope_gql.schema.server import ServerQueries
+from bioscope_gql.schema.statistics import StatisticsQueries
 
 
 @strawberry.type
@@ -37,6 +38,7 @@ class Query(
     ClassificationQueries,
     ModelQueries,
     DeadLetterQueries,
+    StatisticsQueries,
 ):
     pass
 

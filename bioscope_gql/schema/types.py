@@ -3,23 +3,26 @@
 from datetime import datetime
 
 import strawberry
+from strawberry import UNSET
 
 from bioscope_gql import policy, tables
 from bioscope_gql.errors import Refusal
 from bioscope_gql.policy import named_on_visible_rows
-from bioscope_gql.resolvers import classifications, images, models, results
+from bioscope_gql.resolvers import classifications, image_lists, images, labels, models, results
 from bioscope_gql.schema import define
 from bioscope_gql.schema.context import Info
-from bioscope_gql.schema.edges import aggregate, belongs_to, computed, has_one, newest_of
+from bioscope_gql.schema.edges import aggregate, belongs_to, computed, each, has_one, newest_result
 from bioscope_gql.schema.inputs import (
     ClassificationFilter,
     ClassificationItemFilter,
+    ClassificationOrder,
     ClassificationResultFilter,
     ImageFilter,
+    ImageOrder,
 )
 from bioscope_gql.schema.paging import Connection, has_many
 from bioscope_gql.schema.scalars import JSON, BigInt
-from bioscope_gql.schema.views import View, column
+from bioscope_gql.schema.views import View, column, row_id
 from bioscope_gql.schema.words import (
     AccessLevel,
     ClassificationStatus,
@@ -67,6 +70,15 @@ class User(View, Actor, table=tables.User):
 
 
 @define.type
+class LabelCount:
+    """How often a label won, and how sure the models were."""
+
+    label: str
+    count: int
+    average_confidence: float
+
+
+@define.type
 class Dataset(View, Node, table=tables.Dataset):
     """A set of images with an owner. Who sees it sees its images, runs and results."""
 
@@ -79,14 +91,24 @@ class Dataset(View, Node, table=tables.Dataset):
     image_count: int = aggregate(tables.Image.dataset, "count(*)", default=0)
     total_bytes: BigInt = aggregate(tables.Image.dataset, "sum(t.file_size)::bigint", default=0)
     images: Connection["Image"] = has_many(
-        tables.Image.dataset, lambda: Image, images.LISTING, filter_by=ImageFilter
+        tables.Image.dataset, lambda: Image, image_lists.LISTING, filter_by=ImageFilter, order_by=ImageOrder
     )
     classifications: Connection["Classification"] = has_many(
         tables.Classification.dataset,
         lambda: Classification,
         classifications.LISTING,
         filter_by=ClassificationFilter,
+        order_by=ClassificationOrder,
     )
+
+    @define.field
+    async def label_counts(
+        self, info: Info, model_name: str | None = UNSET, model_version: str | None = UNSET
+    ) -> list[LabelCount]:
+        """How many images each label won, newest result per image; the most frequent first."""
+        wanted = define.stated(model_name=model_name, model_version=model_version)
+        rows = await each(info, labels.of_datasets, row_id(self), wanted)
+        return [LabelCount(**row) for row in rows]
 
 
 @define.type
@@ -119,15 +141,26 @@ class Image(View, Node, table=tables.Image):
     uploaded_by: Actor | None = belongs_to(
         tables.Image.uploaded_by, lambda: User, visible=named_on_visible_rows
     )
-    latest_result: "ClassificationResult | None" = newest_of(
-        tables.ClassificationResult.image, lambda: ClassificationResult
-    )
     results: Connection["ClassificationResult"] = has_many(
         tables.ClassificationResult.image,
         lambda: ClassificationResult,
         results.LISTING,
         filter_by=ClassificationResultFilter,
     )
+
+    @define.field
+    def analyzed(self) -> bool:
+        """Whether any model has a result for it."""
+        return self.row["latest_result"] is not None
+
+    @define.field
+    async def latest_result(
+        self, info: Info, model_name: str | None = UNSET, model_version: str | None = UNSET
+    ) -> "ClassificationResult | None":
+        """The newest result, of any model or of the one that is named."""
+        wanted = define.stated(model_name=model_name, model_version=model_version)
+        row = await newest_result(info.context, self.row, wanted)
+        return ClassificationResult.of_any(row)
 
     @define.field
     def pixel_size(self) -> PixelSize | None:
