@@ -87,14 +87,10 @@ class Confidence(Order):
             return super().parts(listing, wanted, args)
         known = ["r.image = t.id", "r.dataset = t.dataset", *newest_of_model(wanted, args, "r")]
         of_it = " and ".join(["r.image = t.id", *of_model(wanted, args, "r")])
+        unknown = [f"not exists (select from classification_results r where {of_it})"]
         return [
-            Part("classification_results r, images t", ("r.confidence", "r.image"), known),
-            Part(
-                "images t",
-                ("t.id",),
-                [f"not exists (select from classification_results r where {of_it})"],
-                valued=False,
-            ),
+            Part("classification_results r, images t", "r.confidence", known, "r.image"),
+            Part("images t", "null::float8", unknown, valued=False),
         ]
 
 

@@ -25,14 +25,15 @@ MOST = 100
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows of a list that are found alike: where, in what order (an id settles ties), under what conditions.
+    """Rows of a list that are found alike: where, what orders them, under what conditions.
 
-    `valued`: the first of `by` is the value that the list is ordered by; otherwise these rows have none.
+    `id` settles ties, and stands in the same index as `value`. Not `valued`: here the value is always null.
     """
 
     source: str
-    by: tuple[str, ...]
+    value: str
     given: Sequence[str] = ()
+    id: str = "t.id"
     valued: bool = True
 
 
@@ -48,10 +49,10 @@ class Order:
         """Where the rows are found, in the order of the list: those with a value, those without."""
         source, value = f"{listing.name} t", f't."{self.column}"'
         if not self.nullable:
-            return [Part(source, (value, "t.id"))]
+            return [Part(source, value)]
         return [
-            Part(source, (value, "t.id"), [f"{value} is not null"]),
-            Part(source, (value, "t.id"), [f"{value} is null"], valued=False),
+            Part(source, value, [f"{value} is not null"]),
+            Part(source, value, [f"{value} is null"], valued=False),
         ]
 
 
@@ -215,17 +216,15 @@ def _part(
     listing: Listing, asked: Wish, part: Part, where: Sequence[str], after: "Place | None", args: Args
 ) -> str:
     way, beyond = ("desc", "<") if asked.descending else ("asc", ">")
-    value, id = part.by[0] if part.valued else "null", part.by[-1]
     conditions = [*part.given, *where]
     if after and part.valued:
-        conditions.append(f"({value}, {id}) {beyond} ({args(after[0])}, {args(after[1])})")
+        conditions.append(f"({part.value}, {part.id}) {beyond} ({args(after[0])}, {args(after[1])})")
     elif after and after[0] is None:
-        conditions.append(f"{id} {beyond} {args(after[1])}")
-    by = ", ".join(f"{each} {way}" for each in part.by)
+        conditions.append(f"{part.id} {beyond} {args(after[1])}")
     # The limit is a literal on purpose: with a parameter the generic plan ignores how small it is.
     return (
-        f"select {table_columns(listing.table, 't')}, {value} as order_value from {part.source}"
-        f" where {' and '.join(conditions)} order by {by} limit {asked.first + 1}"
+        f"select {table_columns(listing.table, 't')}, {part.value} as order_value from {part.source}"
+        f" where {' and '.join(conditions)} order by {part.value} {way}, {part.id} {way} limit {asked.first + 1}"
     )
 
 
