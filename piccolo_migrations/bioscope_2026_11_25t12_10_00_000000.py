@@ -43,7 +43,9 @@ INDEXES = {
     "classification_results_by_dataset_confidence": "classification_results (dataset, confidence, id)",
     "classification_results_by_label": "classification_results (label, created_at desc, id desc)",
     "classification_results_by_model": "classification_results (model_name, created_at desc, id desc)",
-    "classification_results_by_model_label": "classification_results (model_name, label)",
+    "classification_results_by_dataset_label": (
+        "classification_results (dataset, label, created_at desc, id desc)"
+    ),
     "classification_results_by_model_confidence": "classification_results (model_name, confidence, image)",
     "classification_results_by_dataset_model": (
         "classification_results (dataset, model_name, confidence, image)"

@@ -60,7 +60,12 @@ def newest_of_model(wanted: Wanted, args: Args, alias: str) -> list[str]:
 def _judged_by_model(wanted: Wanted, args: Args, alias: str) -> Iterator[str]:
     verdict = _verdict(wanted, args, "m.label", "m.confidence")
     if verdict:
-        which = [f"m.image = {alias}.id", *verdict, *newest_of_model(wanted, args, "m")]
+        which = [
+            f"m.image = {alias}.id",
+            f"m.dataset = {alias}.dataset",
+            *verdict,
+            *newest_of_model(wanted, args, "m"),
+        ]
         yield f"exists (select from classification_results m where {' and '.join(which)})"
     if "analyzed" in wanted:
         which = [f"m.image = {alias}.id", *of_model(wanted, args, "m")]
@@ -82,16 +87,15 @@ def _verdict(wanted: Wanted, args: Args, label: str, confidence: str) -> list[st
 class Confidence(Order):
     """How sure the newest result is; of the model that the filter names, if it names one."""
 
-    def parts(self, listing: Listing, wanted: Wanted, args: Args) -> list[Part]:
+    def part(self, listing: Listing, wanted: Wanted, args: Args, *, valued: bool) -> Part:
         if not names_model(wanted):
-            return super().parts(listing, wanted, args)
-        known = ["r.image = t.id", "r.dataset = t.dataset", *newest_of_model(wanted, args, "r")]
+            return super().part(listing, wanted, args, valued=valued)
+        if valued:
+            known = ["r.image = t.id", "r.dataset = t.dataset", *newest_of_model(wanted, args, "r")]
+            return Part("classification_results r, images t", "r.confidence", known, "r.image")
         of_it = " and ".join(["r.image = t.id", *of_model(wanted, args, "r")])
-        unknown = [f"not exists (select from classification_results r where {of_it})"]
-        return [
-            Part("classification_results r, images t", "r.confidence", known, "r.image"),
-            Part("images t", "null::float8", unknown, valued=False),
-        ]
+        unknown = f"not exists (select from classification_results r where {of_it})"
+        return Part("images t", "null::float8", [unknown])
 
 
 LISTING = Listing(
@@ -104,5 +108,5 @@ LISTING = Listing(
         "CONFIDENCE": Confidence("latest_confidence", float, nullable=True),
     },
     conditions,
-    pointed=("search", "device_id", "uploaded_by_id"),
+    pointed=("search", "device_id", "uploaded_by_id", *_MODEL),
 )

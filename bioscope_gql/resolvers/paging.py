@@ -27,14 +27,13 @@ MOST = 100
 class Part:
     """Rows of a list that are found alike: where, what orders them, under what conditions.
 
-    `id` settles ties, and stands in the same index as `value`. Not `valued`: here the value is always null.
+    `id` settles ties, and stands in the same index as `value`.
     """
 
     source: str
     value: str
     given: Sequence[str] = ()
     id: str = "t.id"
-    valued: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +44,11 @@ class Order:
     parse: Callable[[Any], Any] = words.comparable
     nullable: bool = False
 
-    def parts(self, listing: "Listing", wanted: "Wanted", args: Args) -> list[Part]:  # noqa: ARG002
-        """Where the rows are found, in the order of the list: those with a value, those without."""
-        source, value = f"{listing.name} t", f't."{self.column}"'
-        if not self.nullable:
-            return [Part(source, value)]
-        return [
-            Part(source, value, [f"{value} is not null"]),
-            Part(source, value, [f"{value} is null"], valued=False),
-        ]
+    def part(self, listing: "Listing", wanted: "Wanted", args: Args, *, valued: bool) -> Part:  # noqa: ARG002
+        """Where the rows with a value are found, or those without."""
+        value = f't."{self.column}"'
+        given = [f"{value} is {'not ' if valued else ''}null"] if self.nullable else []
+        return Part(f"{listing.name} t", value, given)
 
 
 CREATED_AT = Order("created_at", words.read_time)
@@ -200,31 +195,39 @@ def _where(viewer: Viewer, listing: Listing, asked: Wish, args: Args) -> str:
 def _select(viewer: Viewer, listing: Listing, asked: Wish, args: Args, *more: str) -> str:
     """The rows of a page and one more; those that share a value by their ids."""
     order = listing.orders[asked.order]
-    parts = order.parts(listing, asked.wanted, args)
-    after = _read_cursor(asked.after, order, _binding(listing, asked)) if asked.after is not None else None
-    if after and after[0] is None:
-        parts = [part for part in parts if not part.valued]
+    after = None
+    if asked.after is not None:
+        after = _read_cursor(asked.after, order, _binding(listing, asked))
     where = [*more, _where(viewer, listing, asked, args)]
-    selects = [_part(listing, asked, part, where, after, args) for part in parts]
+    has_value = after is None or after[0] is not None
+    kinds = [each for each in ((True, False) if order.nullable else (True,)) if has_value or not each]
+    selects = []
+    for valued in kinds:
+        part = order.part(listing, asked.wanted, args, valued=valued)
+        selects.append(_part(listing, asked, part, [*where, *_beyond(asked, part, after, valued, args)]))
     if len(selects) == 1:
         return selects[0]
     rows = " union all ".join(f"select * from ({select}) part" for select in selects)
     return f"select * from ({rows}) parts limit {asked.first + 1}"
 
 
-def _part(
-    listing: Listing, asked: Wish, part: Part, where: Sequence[str], after: "Place | None", args: Args
-) -> str:
-    way, beyond = ("desc", "<") if asked.descending else ("asc", ">")
-    conditions = [*part.given, *where]
-    if after and part.valued:
-        conditions.append(f"({part.value}, {part.id}) {beyond} ({args(after[0])}, {args(after[1])})")
-    elif after and after[0] is None:
-        conditions.append(f"{part.id} {beyond} {args(after[1])}")
+def _beyond(asked: Wish, part: Part, after: "Place | None", valued: bool, args: Args) -> list[str]:
+    """The condition that leaves out everything up to the cursor; rows without a value are beyond any value."""
+    way = "<" if asked.descending else ">"
+    if after is None or (after[0] is not None and not valued):
+        return []
+    if valued:
+        return [f"({part.value}, {part.id}) {way} ({args(after[0])}, {args(after[1])})"]
+    return [f"{part.id} {way} {args(after[1])}"]
+
+
+def _part(listing: Listing, asked: Wish, part: Part, where: Sequence[str]) -> str:
+    way = "desc" if asked.descending else "asc"
     # The limit is a literal on purpose: with a parameter the generic plan ignores how small it is.
     return (
         f"select {table_columns(listing.table, 't')}, {part.value} as order_value from {part.source}"
-        f" where {' and '.join(conditions)} order by {part.value} {way}, {part.id} {way} limit {asked.first + 1}"
+        f" where {' and '.join([*part.given, *where])}"
+        f" order by {part.value} {way}, {part.id} {way} limit {asked.first + 1}"
     )
 
 
