@@ -47,13 +47,14 @@ class Shelf:
     def values(self, field: str) -> list[Any]:
         """The order's value of each picture; None where it has none."""
         confidence = [VERDICTS[place][1] if place in VERDICTS else None for place in range(len(self.ids))]
-        return {
+        values: dict[str, list[Any]] = {
             "CREATED_AT": CREATED,
             "CAPTURED_AT": CAPTURED,
             "FILENAME": NAMES,
             "FILE_SIZE": SIZES,
             "CONFIDENCE": confidence,
-        }[field]
+        }
+        return values[field]
 
     def ordered(self, field: str, direction: str) -> list[int]:
         """What the contract says: by value, then by id; those without a value last both ways."""

@@ -98,7 +98,7 @@ LISTING = Listing(
     Classification,
     {"CREATED_AT": CREATED_AT, "UPDATED_AT": paging.Order("updated_at", words.read_time)},
     conditions,
-    pointed=("image_id", "created_by_id"),
+    pointed=paging.naming("image_id", "created_by_id"),
 )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from bioscope_gql.db import Args
 from bioscope_gql.resolvers import words
-from bioscope_gql.resolvers.paging import CREATED_AT, Listing, Order, Part, Wanted, compare
+from bioscope_gql.resolvers.paging import CREATED_AT, Listing, Order, Part, Wanted, Wish, compare, naming
 from bioscope_gql.tables import Image
 
 _compared = compare(
@@ -98,6 +98,13 @@ class Confidence(Order):
         return Part("images t", "null::float8", [unknown])
 
 
+_names_few = naming("search", "device_id", "uploaded_by_id")
+
+
+def _pointed(asked: Wish) -> bool:
+    return _names_few(asked) or (names_model(asked.wanted) and asked.order != "CONFIDENCE")
+
+
 LISTING = Listing(
     Image,
     {
@@ -108,5 +115,5 @@ LISTING = Listing(
         "CONFIDENCE": Confidence("latest_confidence", float, nullable=True),
     },
     conditions,
-    pointed=("search", "device_id", "uploaded_by_id", *_MODEL),
+    pointed=_pointed,
 )

@@ -6,7 +6,7 @@ One statement serves a root list, or the same list under many parents at once (a
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -76,13 +76,13 @@ def compare(columns: Mapping[str, str]) -> Conditions:
 class Listing:
     """How rows of one table are listed: its orders by name, and what a filter means in SQL.
 
-    `pointed` are the filters by which few rows are found wherever they are.
+    `pointed` says whether a wish names so few rows that they are found at once, in whatever dataset they lie.
     """
 
     table: type[Table]
     orders: Mapping[str, Order] = field(default_factory=lambda: {"CREATED_AT": CREATED_AT})
     conditions: Conditions = no_conditions
-    pointed: Collection[str] = ()
+    pointed: Callable[["Wish"], bool] = lambda _asked: False
 
     @property
     def name(self) -> str:
@@ -103,6 +103,15 @@ class Wish:
     def fingerprint(self) -> str:
         said = f"{self.order} {self.descending} {sorted(self.wanted.items(), key=str)!r}"
         return hashlib.blake2s(said.encode(), digest_size=6).hexdigest()
+
+
+def naming(*filters: str) -> Callable[[Wish], bool]:
+    """Whether a wish sets one of these filters."""
+
+    def names(asked: Wish) -> bool:
+        return any(name in asked.wanted for name in filters)
+
+    return names
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +146,14 @@ def table_columns(table: type[Table], alias: str) -> str:
 
 async def root_page(db: Database, viewer: Viewer, listing: Listing, asked: Wish) -> Page:
     args = Args()
-    column = None if asked.wanted.keys() & set(listing.pointed) else DATASET_OF.get(listing.table)
+    column = None if listing.pointed(asked) else DATASET_OF.get(listing.table)
     mine = dataset_ids(viewer, args) if column else None
     if mine is None:
-        sql = _select(viewer, listing, asked, args)
+        sql = _select(listing, asked, args, [VISIBLE[listing.table](viewer, args, "t")])
     else:
         # The newest of each dataset and of those the newest: no more rows than that, wherever they lie.
-        under = _select(viewer, listing, asked, args, f"t.{column} = mine.id")
+        # A second look at visibility inside would make the planner expect hardly any row.
+        under = _select(listing, asked, args, [f"t.{column} = mine.id"])
         sql = f"select r.* from unnest({mine}) as mine(id) cross join lateral ({under}) r"
         sql = f"{sql} order by {_sorted(asked)} limit {asked.first + 1}"
     return _page(listing, asked, await db.rows(sql, *args))
@@ -154,10 +164,12 @@ async def pages_under(
 ) -> list[Page]:
     """The same page of rows under each parent, by one statement."""
     args = Args([list(parents)])
-    inner = _select(viewer, listing, asked, args, f't."{column}" = p.parent')
+    mine = dataset_ids(viewer, args) if column == DATASET_OF.get(listing.table) else None
+    visible = VISIBLE[listing.table](viewer, args, "t") if mine is None else "true"
+    inner = _select(listing, asked, args, [f't."{column}" = p.parent', visible])
     rows = await db.rows(
         "select p.parent as parent_id, r.* from unnest($1::uuid[]) as p(parent)"
-        f" cross join lateral ({inner}) r",
+        f" cross join lateral ({inner}) r where {f'p.parent = any({mine})' if mine else 'true'}",
         *args,
     )
     under: dict[UUID, list[Row]] = {parent: [] for parent in parents}
@@ -192,27 +204,29 @@ def _where(viewer: Viewer, listing: Listing, asked: Wish, args: Args) -> str:
     return " and ".join([visible, *listing.conditions(asked.wanted, args, "t")])
 
 
-def _select(viewer: Viewer, listing: Listing, asked: Wish, args: Args, *more: str) -> str:
+def _select(listing: Listing, asked: Wish, args: Args, within: Sequence[str]) -> str:
     """The rows of a page and one more; those that share a value by their ids."""
     order = listing.orders[asked.order]
     after = None
     if asked.after is not None:
         after = _read_cursor(asked.after, order, _binding(listing, asked))
-    where = [*more, _where(viewer, listing, asked, args)]
+    where = [*within, *listing.conditions(asked.wanted, args, "t")]
     has_value = after is None or after[0] is not None
     kinds = [each for each in ((True, False) if order.nullable else (True,)) if has_value or not each]
     selects = []
     for valued in kinds:
         part = order.part(listing, asked.wanted, args, valued=valued)
-        selects.append(_part(listing, asked, part, [*where, *_beyond(asked, part, after, valued, args)]))
+        selects.append(
+            _part(listing, asked, part, [*where, *_beyond(asked, part, after, args, valued=valued)])
+        )
     if len(selects) == 1:
         return selects[0]
     rows = " union all ".join(f"select * from ({select}) part" for select in selects)
     return f"select * from ({rows}) parts limit {asked.first + 1}"
 
 
-def _beyond(asked: Wish, part: Part, after: "Place | None", valued: bool, args: Args) -> list[str]:
-    """The condition that leaves out everything up to the cursor; rows without a value are beyond any value."""
+def _beyond(asked: Wish, part: Part, after: "Place | None", args: Args, *, valued: bool) -> list[str]:
+    """What leaves out everything up to the cursor; rows without a value are beyond any value."""
     way = "<" if asked.descending else ">"
     if after is None or (after[0] is not None and not valued):
         return []

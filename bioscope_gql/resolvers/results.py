@@ -12,7 +12,15 @@ from bioscope_gql.db import Args, Connection, Row
 from bioscope_gql.events.messages import Failed, Failure, Ok, SeedResult, Started
 from bioscope_gql.policy import Viewer
 from bioscope_gql.resolvers import newest, runs, words
-from bioscope_gql.resolvers.paging import CREATED_AT, Listing, Order, Wanted, compare, table_columns
+from bioscope_gql.resolvers.paging import (
+    CREATED_AT,
+    Listing,
+    Order,
+    Wanted,
+    compare,
+    naming,
+    table_columns,
+)
 from bioscope_gql.services import Services
 from bioscope_gql.tables import ClassificationResult
 from bioscope_gql.vocabulary import uuid7
@@ -95,7 +103,7 @@ LISTING = Listing(
     ClassificationResult,
     {"CREATED_AT": CREATED_AT, "CONFIDENCE": Order("confidence", float)},
     conditions,
-    pointed=("image_id", "classification_id"),
+    pointed=naming("image_id", "classification_id"),
 )
 
 
