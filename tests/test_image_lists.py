@@ -235,6 +235,8 @@ async def test_label_and_confidence_go_by_the_newest_result_of_the_model_that_is
         ({"modelName": "cells"}, [0, 1], [2, 3, 4, 5, 6]),
         ({"modelName": "teller", "confidenceAtLeast": 0.5}, [0, 1], []),
         ({"modelName": "cells", "analyzed": False}, [], [2, 3, 4, 5, 6]),
+        ({"modelName": "cells", "analyzed": True}, [0, 1], []),
+        ({"modelName": "teller", "label": ["dark"]}, [0, 1], []),
     ],
     ids=str,
 )
@@ -246,8 +248,9 @@ async def test_the_order_by_confidence_is_that_of_the_model_that_is_named(
     for person, first in ((shelf.ada, 1), (await lab.an_admin(), 2)):
         for direction, turn in (("ASC", 1), ("DESC", -1)):
             order = {"field": "CONFIDENCE", "direction": direction}
-            rows = await walked(person, IMAGES, first, filter=filter, order=order)
-            assert shelf.places(rows) == [*upwards[::turn], *without[::turn]], direction
+            for query, more in ((IMAGES, {}), (UNDER, {"dataset": shelf.dataset})):
+                rows = await walked(person, query, first, filter=filter, order=order, **more)
+                assert shelf.places(rows) == [*upwards[::turn], *without[::turn]], direction
 
 
 async def test_a_cursor_fits_its_order_and_filter_alone(lab: Lab) -> None:

@@ -24,7 +24,7 @@ query (
 }
 """
 DAY = datetime(2026, 3, 4, tzinfo=UTC)
-NOTHING = {"resultCount": 0, "averageConfidence": None, "labels": [], "statuses": []}
+NOTHING: dict[str, Any] = {"resultCount": 0, "averageConfidence": None, "labels": [], "statuses": []}
 
 
 async def figures(person: Person, bucket: str = "HOUR", **variables: Any) -> Any:

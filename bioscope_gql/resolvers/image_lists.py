@@ -18,6 +18,7 @@ _compared = compare(
 )
 _KEYS = {"dataset_id": "dataset", "device_id": "device", "uploaded_by_id": "uploaded_by"}
 _MODEL = ("model_name", "model_version")
+_VERDICTS = ("analyzed", "label", "confidence_at_least", "confidence_at_most")
 
 
 def conditions(wanted: Wanted, args: Args, alias: str) -> list[str]:
@@ -90,12 +91,19 @@ class Confidence(Order):
     def part(self, listing: Listing, wanted: Wanted, args: Args, *, valued: bool) -> Part:
         if not names_model(wanted):
             return super().part(listing, wanted, args, valued=valued)
+        analyzed = wanted.get("analyzed", valued)
         if valued:
-            known = ["r.image = t.id", "r.dataset = t.dataset", *newest_of_model(wanted, args, "r")]
-            return Part("classification_results r, images t", "r.confidence", known, "r.image")
+            known = ["r.image = t.id", *newest_of_model(wanted, args, "r")]
+            known += _verdict(wanted, args, "r.label", "r.confidence")
+            known += [] if analyzed else ["false"]
+            if "dataset_id" in wanted:
+                known.append(f"r.dataset = {args(words.read_id(wanted['dataset_id']))}")
+            source, settled = "classification_results r, images t", (*_VERDICTS, "dataset_id")
+            return Part(source, "r.confidence", known, "r.image", settled, "r")
         of_it = " and ".join(["r.image = t.id", *of_model(wanted, args, "r")])
-        unknown = f"not exists (select from classification_results r where {of_it})"
-        return Part("images t", "null::float8", [unknown])
+        unknown = [f"not exists (select from classification_results r where {of_it})"]
+        unknown += ["false"] if analyzed or any(name in wanted for name in _VERDICTS[1:]) else []
+        return Part("images t", "null::float8", unknown, settled=_VERDICTS)
 
 
 _names_few = naming("search", "device_id", "uploaded_by_id")

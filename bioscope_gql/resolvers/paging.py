@@ -27,13 +27,16 @@ MOST = 100
 class Part:
     """Rows of a list that are found alike: where, what orders them, under what conditions.
 
-    `id` settles ties, and stands in the same index as `value`.
+    `id` settles ties, and stands in the same index as `value`. `given` says already what the filters
+    `settled` want, and `home` is the table by whose dataset they are told apart.
     """
 
     source: str
     value: str
     given: Sequence[str] = ()
     id: str = "t.id"
+    settled: Sequence[str] = ()
+    home: str = "t"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +152,11 @@ async def root_page(db: Database, viewer: Viewer, listing: Listing, asked: Wish)
     column = None if listing.pointed(asked) else DATASET_OF.get(listing.table)
     mine = dataset_ids(viewer, args) if column else None
     if mine is None:
-        sql = _select(listing, asked, args, [VISIBLE[listing.table](viewer, args, "t")])
+        sql = _select(listing, asked, args, lambda _: [VISIBLE[listing.table](viewer, args, "t")])
     else:
         # The newest of each dataset and of those the newest: no more rows than that, wherever they lie.
         # A second look at visibility inside would make the planner expect hardly any row.
-        under = _select(listing, asked, args, [f"t.{column} = mine.id"])
+        under = _select(listing, asked, args, lambda home: [f"{home}.{column} = mine.id"])
         sql = f"select r.* from unnest({mine}) as mine(id) cross join lateral ({under}) r"
         sql = f"{sql} order by {_sorted(asked)} limit {asked.first + 1}"
     return _page(listing, asked, await db.rows(sql, *args))
@@ -164,9 +167,14 @@ async def pages_under(
 ) -> list[Page]:
     """The same page of rows under each parent, by one statement."""
     args = Args([list(parents)])
-    mine = dataset_ids(viewer, args) if column == DATASET_OF.get(listing.table) else None
-    visible = VISIBLE[listing.table](viewer, args, "t") if mine is None else "true"
-    inner = _select(listing, asked, args, [f't."{column}" = p.parent', visible])
+    is_home = column == DATASET_OF.get(listing.table)
+    mine = dataset_ids(viewer, args) if is_home else None
+
+    def within(home: str) -> list[str]:
+        visible = VISIBLE[listing.table](viewer, args, "t") if mine is None else "true"
+        return [f'{home if is_home else "t"}."{column}" = p.parent', visible]
+
+    inner = _select(listing, asked, args, within)
     rows = await db.rows(
         "select p.parent as parent_id, r.* from unnest($1::uuid[]) as p(parent)"
         f" cross join lateral ({inner}) r where {f'p.parent = any({mine})' if mine else 'true'}",
@@ -204,21 +212,25 @@ def _where(viewer: Viewer, listing: Listing, asked: Wish, args: Args) -> str:
     return " and ".join([visible, *listing.conditions(asked.wanted, args, "t")])
 
 
-def _select(listing: Listing, asked: Wish, args: Args, within: Sequence[str]) -> str:
+Within = Callable[[str], Sequence[str]]
+"""The conditions that a list is narrowed by before any filter; told the home of a part's rows."""
+
+
+def _select(listing: Listing, asked: Wish, args: Args, within: Within) -> str:
     """The rows of a page and one more; those that share a value by their ids."""
     order = listing.orders[asked.order]
     after = None
     if asked.after is not None:
         after = _read_cursor(asked.after, order, _binding(listing, asked))
-    where = [*within, *listing.conditions(asked.wanted, args, "t")]
     has_value = after is None or after[0] is not None
     kinds = [each for each in ((True, False) if order.nullable else (True,)) if has_value or not each]
     selects = []
     for valued in kinds:
         part = order.part(listing, asked.wanted, args, valued=valued)
-        selects.append(
-            _part(listing, asked, part, [*where, *_beyond(asked, part, after, args, valued=valued)])
-        )
+        open_wishes = {name: value for name, value in asked.wanted.items() if name not in part.settled}
+        wanted = listing.conditions(open_wishes, args, "t")
+        beyond = _beyond(asked, part, after, args, valued=valued)
+        selects.append(_part(listing, asked, part, [*within(part.home), *wanted, *beyond]))
     if len(selects) == 1:
         return selects[0]
     rows = " union all ".join(f"select * from ({select}) part" for select in selects)
