@@ -1,6 +1,6 @@
 """How long each list, order, filter, search and figure takes, at the size of years and at a hundredth of it.
 
-    python bench/reads.py LARGE SMALL
+    python bench/reads.py LARGE SMALL [ONLY THOSE NAMED SO]
 
 Both are directories that `bench/data.py` made. For an admin, who sees everything, and for an analyst who
 sees some thirty datasets: p50 in milliseconds of the default page; then with `totalCount`. Ends with 1 when
