@@ -61,12 +61,9 @@ def newest_of_model(wanted: Wanted, args: Args, alias: str) -> list[str]:
 def _judged_by_model(wanted: Wanted, args: Args, alias: str) -> Iterator[str]:
     verdict = _verdict(wanted, args, "m.label", "m.confidence")
     if verdict:
-        which = [
-            f"m.image = {alias}.id",
-            f"m.dataset = {alias}.dataset",
-            *verdict,
-            *newest_of_model(wanted, args, "m"),
-        ]
+        which = [f"m.image = {alias}.id", *verdict, *newest_of_model(wanted, args, "m")]
+        if "dataset_id" in wanted:
+            which.append(f"m.dataset = {args(words.read_id(wanted['dataset_id']))}")
         yield f"exists (select from classification_results m where {' and '.join(which)})"
     if "analyzed" in wanted:
         which = [f"m.image = {alias}.id", *of_model(wanted, args, "m")]
