@@ -197,7 +197,7 @@ def _made(
         items, results = [], []
         count = {0: 0, 1: 5, 2: 5, 3: 5, 4: 5}.get(number % 50, 4)
         for turn in range(count):
-            then = min(at + timedelta(days=30 * turn, minutes=5 * chance.random()), now)
+            then = at + min(timedelta(days=30 * turn, minutes=5), now - at) * chance.random()
             item, run, model = uuid_at(then, chance), ground.runs[place][turn], MODELS[turn % 4]
             label = chance.choices(LABELS, cum_weights=LABEL_WEIGHTS)[0]
             items.append((item, run, id, models[turn % 4], "SUCCEEDED", at, then))

@@ -31,7 +31,7 @@ from bioscope_gql.services import opened
 from bioscope_gql.settings import App, Settings
 from bioscope_gql.vocabulary import Role
 
-TIMES, WARM_UP = 5, 2
+TIMES, WARM_UP = 11, 3
 MOST_MS, MOST_COUNTING_MS, MOST_RATIO = 50.0, 250.0, 1.3
 SPAN = "select min(created_at), min(created_at) + age(max(created_at), min(created_at)) / 2 from images"
 PASSWORD = "long enough for it"  # noqa: S105 - of a laboratory that nobody has

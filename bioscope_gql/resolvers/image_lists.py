@@ -107,7 +107,8 @@ _names_few = naming("search", "device_id", "uploaded_by_id")
 
 
 def _pointed(asked: Wish) -> bool:
-    return _names_few(asked) or (names_model(asked.wanted) and asked.order != "CONFIDENCE")
+    by_confidence = asked.order == "CONFIDENCE" and asked.wanted.get("analyzed") is not False
+    return _names_few(asked) or (names_model(asked.wanted) and not by_confidence)
 
 
 LISTING = Listing(

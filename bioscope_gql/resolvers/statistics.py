@@ -94,10 +94,11 @@ async def results(db: Database, viewer: Viewer, window: Window) -> Results:
     args = Args([window.bucket.lower()])
     where = _where(ClassificationResult, viewer, window, args)
     rows = await db.rows(
-        "select grouping(s.at, s.label) as level, s.at, s.label, count(*) as count, avg(s.confidence) as mean"
-        " from (select date_trunc($1, t.created_at, 'UTC') as at, t.label, t.confidence"
-        f" from classification_results t where {where}) s"
-        " group by grouping sets ((s.at), (s.label), ()) order by count(*) desc, s.label",
+        "select grouping(s.at, s.label) as level, s.at, s.label, coalesce(sum(s.count), 0)::bigint as count,"
+        " sum(s.sum) / sum(s.count)::float8 as mean from ("
+        "select date_trunc($1, t.created_at, 'UTC') as at, t.label, count(*) as count, sum(confidence) as sum"
+        f" from classification_results t where {where} group by 1, 2) s"
+        " group by grouping sets ((s.at), (s.label), ()) order by 4 desc, s.label",
         *args,
     )
     by_level: dict[int, dict[object, Figure]] = {1: {}, 2: {}, 3: {}}
