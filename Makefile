@@ -6,7 +6,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo dev web test check format schema bench docs up down lock services services-down test-services
+.PHONY: help demo dev web test check format schema bench bench-reads docs up down lock services services-down test-services
 MAKEFLAGS += --no-print-directory
 
 PY := .venv/bin/python
@@ -68,6 +68,13 @@ docs: schema ## write all that is generated: those two and bioscope.example.yaml
 
 bench: .venv/.dev ## measure, each time beside a floor of the same work
 	@set -e; for each in pipeline queries logins; do echo "== $$each"; $(PY) bench/$$each.py; done
+
+BENCH_DIR ?= /tmp/bioscope-bench
+
+bench-reads: .venv/.dev ## every list, filter and figure among 500,000 pictures (made once, in BENCH_DIR: 3 GB)
+	@test -d $(BENCH_DIR)/large || $(PY) bench/data.py $(BENCH_DIR)/large
+	@test -d $(BENCH_DIR)/small || $(PY) bench/data.py $(BENCH_DIR)/small 5000
+	@$(PY) bench/reads.py $(BENCH_DIR)/large $(BENCH_DIR)/small
 
 up: .env ## the production stack in containers: PostgreSQL, Kafka, S3, the server, a worker
 	@docker compose up --build --detach --wait

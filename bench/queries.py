@@ -32,7 +32,7 @@ from bioscope_gql.embedded.stack import Stack
 from bioscope_gql.migrations import forwards
 from bioscope_gql.policy import Viewer
 from bioscope_gql.replica import Replica
-from bioscope_gql.resolvers import accounts, datasets, images, paging
+from bioscope_gql.resolvers import accounts, datasets, image_lists, paging
 from bioscope_gql.services import Services, opened
 from bioscope_gql.settings import App, Settings
 from bioscope_gql.vocabulary import Role, uuid7
@@ -122,8 +122,8 @@ async def _rights(services: Services, token: str, times: int) -> None:
         times,
         read,
         partial(accounts.authenticate, services, header),
-        partial(paging.root_page, services.db, everybody, images.LISTING, asked),
-        partial(paging.root_page, services.db, viewer, images.LISTING, asked),
+        partial(paging.root_page, services.db, everybody, image_lists.LISTING, asked),
+        partial(paging.root_page, services.db, viewer, image_lists.LISTING, asked),
     )
     bare, known, unnarrowed, narrowed = costs
     print(f"the read of who asks         {bare:6.3f} ms")

@@ -108,6 +108,10 @@ async def connected(
             "statement_timeout": str(statement_timeout_ms),
             "idle_in_transaction_session_timeout": "60000",
             "timezone": "UTC",
+            # What a filter names decides between an index and a walk; a generic plan, and one that is
+            # compiled, knows nothing of it (420 ms instead of 1 among 500,000 pictures).
+            "plan_cache_mode": "force_custom_plan",
+            "jit": "off",
         },
     )
     try:

@@ -97,6 +97,12 @@ class ItemStatus(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+class TimeBucket(StrEnum):
+    HOUR = "HOUR"
+    DAY = "DAY"
+    WEEK = "WEEK"
+
+
 class Priority(StrEnum):
     LOW = "LOW"
     NORMAL = "NORMAL"

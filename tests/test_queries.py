@@ -45,6 +45,10 @@ COSTS = {
     "device": ("query ($device: ID!) { device(id: $device) { name metadata } }", 2),
     "devices": ("{ devices { nodes { name } pageInfo { hasNextPage } } }", 2),
     "serviceAccounts": ("{ serviceAccounts { nodes { name scopes } pageInfo { hasNextPage } } }", 2),
+    "statistics": (
+        "{ statistics { imageCount resultCount labels { label } timeline { at } statuses { count } } }",
+        4,
+    ),
     "deadLetters": ("{ deadLetters { nodes { reason } pageInfo { hasNextPage } } }", 2),
 }  # fmt: skip
 """A query of each root field and its statements; one of them reads who asks.
@@ -72,6 +76,13 @@ EDGES = {
     "Device.images.totalCount": ("{ devices { nodes { images { totalCount } } } }", 3),
     "Image.uploadedBy": ("{ images { nodes { uploadedBy { name } } } }", 3),
     "Image.latestResult": ("{ images { nodes { latestResult { label } } } }", 3),
+    "Image.latestResult of a model": (
+        '{ images { nodes { latestResult(modelName: "teller") { label } } } }', 3
+    ),
+    "Dataset.labelCounts": ("{ datasets { nodes { labelCounts { label count averageConfidence } } } }", 3),
+    "Dataset.labelCounts of a model": (
+        '{ datasets { nodes { labelCounts(modelName: "teller") { label } } } }', 3
+    ),
     "Image.results": ("{ images { nodes { results { nodes { label } } } } }", 3),
     "Classification.image": ("{ classifications { nodes { image { id } } } }", 2),
     "Classification.dataset": ("{ classifications { nodes { dataset { id } } } }", 3),

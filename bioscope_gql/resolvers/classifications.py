@@ -90,11 +90,16 @@ def conditions(wanted: Wanted, args: Args, alias: str) -> list[str]:
         if name in wanted:
             found.append(f"{alias}.{column} = {args(words.read_id(wanted[name]))}")
     if "status" in wanted:
-        found.append(f"{alias}.status = any({args([str(status) for status in wanted['status']])})")
+        found.append(words.one_of(f"{alias}.status", [str(status) for status in wanted["status"]], args))
     return found
 
 
-LISTING = Listing(Classification, {"CREATED_AT": CREATED_AT}, conditions)
+LISTING = Listing(
+    Classification,
+    {"CREATED_AT": CREATED_AT, "UPDATED_AT": paging.Order("updated_at", words.read_time)},
+    conditions,
+    pointed=paging.naming("image_id", "created_by_id"),
+)
 
 
 def item_conditions(wanted: Wanted, args: Args, alias: str) -> list[str]:

@@ -11,11 +11,11 @@ import orjson
 import structlog
 
 from bioscope_gql import policy
-from bioscope_gql.db import Args, Row
+from bioscope_gql.db import Args, Connection, Database, Row
 from bioscope_gql.errors import InvalidInput, NotFound, Rejected
 from bioscope_gql.policy import Viewer
 from bioscope_gql.resolvers import datasets, words
-from bioscope_gql.resolvers.paging import CREATED_AT, Listing, Wanted, compare, table_columns
+from bioscope_gql.resolvers.paging import table_columns
 from bioscope_gql.services import Services
 from bioscope_gql.storage.blobs import StoreUnavailable, image_key, thumbnail_key
 from bioscope_gql.storage.intake import Picture
@@ -48,34 +48,6 @@ class Refused:
 
 
 Outcome = Stored | Refused
-
-
-_comparisons = compare(
-    {
-        "content_type": "content_type =",
-        "created_after": "created_at >=",
-        "created_before": "created_at <",
-        "captured_after": "captured_at >=",
-        "captured_before": "captured_at <",
-    }
-)
-
-
-def conditions(wanted: Wanted, args: Args, alias: str) -> list[str]:
-    """What the contract's ImageFilter means."""
-    found = _comparisons(wanted, args, alias)
-    if "uploaded_by_id" in wanted:
-        who = args(words.read_id(wanted["uploaded_by_id"]))
-        found.append(f"{who} in ({alias}.uploaded_by, {alias}.uploaded_by_machine)")
-    for name, column in (("dataset_id", "dataset"), ("device_id", "device")):
-        if name in wanted:
-            found.append(f"{alias}.{column} = {args(words.read_id(wanted[name]))}")
-    if wanted.get("search"):
-        found.append(f"{alias}.search_text like {args(words.search_pattern(wanted['search']))}")
-    return found
-
-
-LISTING = Listing(Image, {"CREATED_AT": CREATED_AT}, conditions)
 
 
 async def find(services: Services, viewer: Viewer, id: UUID | None) -> Row | None:
@@ -126,11 +98,11 @@ async def upload(
     if not files:
         raise InvalidInput.at("TOO_FEW", ("files",), "Send at least one file.")
     text = words.metadata_text({} if metadata is None else metadata)
-    device = await _device(services, device_id)
+    device_key = await device(services.db, device_id)
     same_bytes: dict[str, list[int]] = {}
     for place, file in enumerate(files):
         same_bytes.setdefault(f"{place}" if file.too_large else file.sha256, []).append(place)
-    taken = _Intake(services, viewer, dataset["id"], device, text)
+    taken = _Intake(services, viewer, dataset["id"], device_key, text)
     firsts = await _all([taken.take(files[places[0]]) for places in same_bytes.values()])
     outcomes: dict[int, Outcome] = {}
     for places, first in zip(same_bytes.values(), firsts, strict=True):
@@ -152,11 +124,16 @@ async def _all(parts: Sequence[Any]) -> list[Outcome]:
     return [task.result() for task in tasks]
 
 
-async def _device(services: Services, id: UUID | str | None) -> UUID | None:
+async def device(db: Database | Connection, id: UUID | str | None) -> UUID | None:
+    """The key of a device that a picture is said to come from.
+
+    Raises:
+        NotFound: there is no such device.
+    """
     if id is None:
         return None
-    known = words.read_id(id)
-    found: UUID | None = await services.db.value("select id from devices where id = $1", known)
+    sql, known = "select id from devices where id = $1", words.read_id(id)
+    found: UUID | None = await (db.value(sql, known) if isinstance(db, Database) else db.fetchval(sql, known))
     if found is None:
         raise NotFound("There is no device of this id.", ids=[str(id)])
     return found

@@ -7,7 +7,7 @@ from bioscope_gql.db import Args, Connection, Row, certain
 from bioscope_gql.errors import Conflict, NotFound, NothingToDo
 from bioscope_gql.live.hub import Change
 from bioscope_gql.policy import Action, Viewer
-from bioscope_gql.resolvers import runs, words
+from bioscope_gql.resolvers import newest, runs, words
 from bioscope_gql.resolvers.classifications import BULK_SECONDS, COLUMNS
 from bioscope_gql.services import Services
 from bioscope_gql.vocabulary import AccessLevel
@@ -83,7 +83,9 @@ async def delete(services: Services, viewer: Viewer, id: UUID | str | None) -> R
         run = await _locked(tx, viewer, id, "delete the run", for_owner=True)
         if run["finished_at"] is None:
             raise Conflict("The run is still at work. Cancel it first.", "RUN_NOT_FINISHED")
+        judged = await newest.judged_by(tx, run["id"])
         await tx.execute("delete from classifications where id = $1", run["id"], timeout=BULK_SECONDS)
+        await newest.look_again(tx, judged)
     _tell(services, [Change(run["id"], run["dataset"], run["version"] + 1)])
     return run
 

@@ -15,12 +15,28 @@ import orjson
 
 from bioscope_gql.db import Args, Database, Row, columns
 from bioscope_gql.errors import Refusal
-from bioscope_gql.policy import VISIBLE, Viewer
+from bioscope_gql.policy import DATASET_OF, VISIBLE, Viewer, dataset_ids
 from bioscope_gql.resolvers import words
 from bioscope_gql.tables import Table
 
 FIRST = 20
 MOST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of a list that are found alike: where, what orders them, under what conditions.
+
+    `id` settles ties, and stands in the same index as `value`. `given` says already what the filters
+    `settled` want, and `home` is the table by whose dataset they are told apart.
+    """
+
+    source: str
+    value: str
+    given: Sequence[str] = ()
+    id: str = "t.id"
+    settled: Sequence[str] = ()
+    home: str = "t"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +46,12 @@ class Order:
     column: str
     parse: Callable[[Any], Any] = words.comparable
     nullable: bool = False
+
+    def part(self, listing: "Listing", wanted: "Wanted", args: Args, *, valued: bool) -> Part:  # noqa: ARG002
+        """Where the rows with a value are found, or those without."""
+        value = f't."{self.column}"'
+        given = [f"{value} is {'not ' if valued else ''}null"] if self.nullable else []
+        return Part(f"{listing.name} t", value, given)
 
 
 CREATED_AT = Order("created_at", words.read_time)
@@ -65,12 +87,14 @@ class Listing:
     """How rows of one table are listed: its orders by name, and what a filter means in SQL.
 
     `narrowed` adds what a filter means to some viewers only.
+    `pointed` says whether a wish names so few rows that they are found at once, in whatever dataset they lie.
     """
 
     table: type[Table]
     orders: Mapping[str, Order] = field(default_factory=lambda: {"CREATED_AT": CREATED_AT})
     conditions: Conditions = no_conditions
     narrowed: Narrowed = as_everybody
+    pointed: Callable[["Wish"], bool] = lambda _asked: False
 
     @property
     def name(self) -> str:
@@ -91,6 +115,15 @@ class Wish:
     def fingerprint(self) -> str:
         said = f"{self.order} {self.descending} {sorted(self.wanted.items(), key=str)!r}"
         return hashlib.blake2s(said.encode(), digest_size=6).hexdigest()
+
+
+def naming(*filters: str) -> Callable[[Wish], bool]:
+    """Whether a wish sets one of these filters."""
+
+    def names(asked: Wish) -> bool:
+        return any(name in asked.wanted for name in filters)
+
+    return names
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +158,17 @@ def table_columns(table: type[Table], alias: str) -> str:
 
 async def root_page(db: Database, viewer: Viewer, listing: Listing, asked: Wish) -> Page:
     args = Args()
-    rows = await db.rows(_select(viewer, listing, asked, args, []), *args)
-    return _page(listing, asked, rows)
+    column = None if listing.pointed(asked) else DATASET_OF.get(listing.table)
+    mine = dataset_ids(viewer, args) if column else None
+    if mine is None:
+        sql = _select(viewer, listing, asked, args, lambda _: [VISIBLE[listing.table](viewer, args, "t")])
+    else:
+        # The newest of each dataset and of those the newest: no more rows than that, wherever they lie.
+        # A second look at visibility inside would make the planner expect hardly any row.
+        under = _select(viewer, listing, asked, args, lambda home: [f"{home}.{column} = mine.id"])
+        sql = f"select r.* from unnest({mine}) as mine(id) cross join lateral ({under}) r"
+        sql = f"{sql} order by {_sorted(asked)} limit {asked.first + 1}"
+    return _page(listing, asked, await db.rows(sql, *args))
 
 
 async def pages_under(
@@ -134,10 +176,17 @@ async def pages_under(
 ) -> list[Page]:
     """The same page of rows under each parent, by one statement."""
     args = Args([list(parents)])
-    inner = _select(viewer, listing, asked, args, [f't."{column}" = p.parent'])
+    is_home = column == DATASET_OF.get(listing.table)
+    mine = dataset_ids(viewer, args) if is_home else None
+
+    def within(home: str) -> list[str]:
+        visible = VISIBLE[listing.table](viewer, args, "t") if mine is None else "true"
+        return [f'{home if is_home else "t"}."{column}" = p.parent', visible]
+
+    inner = _select(viewer, listing, asked, args, within)
     rows = await db.rows(
         "select p.parent as parent_id, r.* from unnest($1::uuid[]) as p(parent)"
-        f" cross join lateral ({inner}) r",
+        f" cross join lateral ({inner}) r where {f'p.parent = any({mine})' if mine else 'true'}",
         *args,
     )
     under: dict[UUID, list[Row]] = {parent: [] for parent in parents}
@@ -173,37 +222,63 @@ def _where(viewer: Viewer, listing: Listing, asked: Wish, args: Args) -> str:
     return " and ".join([visible, *listing.conditions(asked.wanted, args, "t"), *narrowed])
 
 
-def _select(viewer: Viewer, listing: Listing, asked: Wish, args: Args, more: Sequence[str]) -> str:
+Within = Callable[[str], Sequence[str]]
+"""The conditions that a list is narrowed by before any filter; told the home of a part's rows."""
+
+
+def _select(viewer: Viewer, listing: Listing, asked: Wish, args: Args, within: Within) -> str:
+    """The rows of a page and one more; those that share a value by their ids."""
     order = listing.orders[asked.order]
+    after = None
+    if asked.after is not None:
+        after = _read_cursor(asked.after, order, _binding(listing, asked))
+    has_value = after is None or after[0] is not None
+    kinds = [each for each in ((True, False) if order.nullable else (True,)) if has_value or not each]
+    selects = []
+    for valued in kinds:
+        part = order.part(listing, asked.wanted, args, valued=valued)
+        open_wishes = {name: value for name, value in asked.wanted.items() if name not in part.settled}
+        wanted = [
+            *listing.conditions(open_wishes, args, "t"),
+            *listing.narrowed(viewer, open_wishes, args, "t"),
+        ]
+        beyond = _beyond(asked, part, after, args, valued=valued)
+        selects.append(_part(listing, asked, part, [*within(part.home), *wanted, *beyond]))
+    if len(selects) == 1:
+        return selects[0]
+    rows = " union all ".join(f"select * from ({select}) part" for select in selects)
+    return f"select * from ({rows}) parts limit {asked.first + 1}"
+
+
+def _beyond(asked: Wish, part: Part, after: "Place | None", args: Args, *, valued: bool) -> list[str]:
+    """What leaves out everything up to the cursor; rows without a value are beyond any value."""
+    way = "<" if asked.descending else ">"
+    if after is None or (after[0] is not None and not valued):
+        return []
+    if valued:
+        return [f"({part.value}, {part.id}) {way} ({args(after[0])}, {args(after[1])})"]
+    return [f"{part.id} {way} {args(after[1])}"]
+
+
+def _part(listing: Listing, asked: Wish, part: Part, where: Sequence[str]) -> str:
     way = "desc" if asked.descending else "asc"
-    conditions = [*more, _where(viewer, listing, asked, args), *_beyond(listing, asked, args)]
-    by = f't."{order.column}" {way}' + (" nulls last" if order.nullable else "")
     # The limit is a literal on purpose: with a parameter the generic plan ignores how small it is.
     return (
-        f"select {table_columns(listing.table, 't')} from {listing.name} t where {' and '.join(conditions)}"
-        f" order by {by}, t.id {way} limit {asked.first + 1}"
+        f"select {table_columns(listing.table, 't')}, {part.value} as order_value from {part.source}"
+        f" where {' and '.join([*part.given, *where])}"
+        f" order by {part.value} {way}, {part.id} {way} limit {asked.first + 1}"
     )
 
 
-def _beyond(listing: Listing, asked: Wish, args: Args) -> list[str]:
-    """The condition that leaves out everything up to the cursor."""
-    if asked.after is None:
-        return []
-    order = listing.orders[asked.order]
-    value, id = _read_cursor(asked.after, order, _binding(listing, asked))
-    way = "<" if asked.descending else ">"
-    column = f't."{order.column}"'
-    if value is None:
-        return [f"({column} is null and t.id {way} {args(id)})"]
-    beyond = f"({column}, t.id) {way} ({args(value)}, {args(id)})"
-    return [f"({beyond} or {column} is null)" if order.nullable else beyond]
+def _sorted(asked: Wish) -> str:
+    way = "desc" if asked.descending else "asc"
+    return f"r.order_value {way} nulls last, r.id {way}"
 
 
 def _page(listing: Listing, asked: Wish, rows: Sequence[Row]) -> Page:
     shown = rows[: asked.first]
-    column = listing.orders[asked.order].column
     binding = _binding(listing, asked)
-    cursors = [_write_cursor(binding, row[column], row["id"]) for row in shown]
+    cursors = [_write_cursor(binding, row["order_value"], row["id"]) for row in shown]
     return Page(shown, cursors, len(rows) > asked.first, asked.after is not None)
 
 
@@ -217,7 +292,11 @@ def _write_cursor(binding: str, value: Any, id: UUID) -> str:
     return base64.urlsafe_b64encode(said).rstrip(b"=").decode()
 
 
-def _read_cursor(after: str, order: Order, binding: str) -> tuple[Any, UUID]:
+Place = tuple[Any, UUID]
+"""Where a page begins: after the row of this order value and id."""
+
+
+def _read_cursor(after: str, order: Order, binding: str) -> Place:
     try:
         said = orjson.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
         bound_to, value, id = said

@@ -11,8 +11,16 @@ from bioscope_gql import policy
 from bioscope_gql.db import Args, Connection, Row
 from bioscope_gql.events.messages import Failed, Failure, Ok, SeedResult, Started
 from bioscope_gql.policy import Viewer
-from bioscope_gql.resolvers import runs, words
-from bioscope_gql.resolvers.paging import CREATED_AT, Listing, Wanted, compare, table_columns
+from bioscope_gql.resolvers import newest, runs, words
+from bioscope_gql.resolvers.paging import (
+    CREATED_AT,
+    Listing,
+    Order,
+    Wanted,
+    compare,
+    naming,
+    table_columns,
+)
 from bioscope_gql.services import Services
 from bioscope_gql.tables import ClassificationResult
 from bioscope_gql.vocabulary import uuid7
@@ -87,11 +95,16 @@ def conditions(wanted: Wanted, args: Args, alias: str) -> list[str]:
         if name in wanted:
             found.append(f"{alias}.{name.removesuffix('_id')} = {args(words.read_id(wanted[name]))}")
     if "label" in wanted:
-        found.append(f"{alias}.label = any({args(wanted['label'])})")
+        found.append(words.one_of(f"{alias}.label", wanted["label"], args))
     return found
 
 
-LISTING = Listing(ClassificationResult, {"CREATED_AT": CREATED_AT}, conditions)
+LISTING = Listing(
+    ClassificationResult,
+    {"CREATED_AT": CREATED_AT, "CONFIDENCE": Order("confidence", float)},
+    conditions,
+    pointed=naming("image_id", "classification_id"),
+)
 
 
 async def find(services: Services, viewer: Viewer, id: UUID | None) -> Row | None:
@@ -234,8 +247,9 @@ async def _finish(
     )
     fresh = [(row, final[row["id"], row["attempt"]]) for row in rows if row["status"] == "SUCCEEDED"]
     if fresh:
-        columns = zip(*(_values(row, answer) for row, answer in fresh if isinstance(answer, Ok)), strict=True)
-        await tx.execute(INSERT, *columns)
+        values = [_values(row, answer) for row, answer in fresh if isinstance(answer, Ok)]
+        await tx.execute(INSERT, *zip(*values, strict=True))
+        await newest.note(tx, [row["image"] for row, _ in fresh], [value[0] for value in values])
     return rows
 
 

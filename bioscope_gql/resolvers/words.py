@@ -2,13 +2,14 @@
 
 import math
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import orjson
 
+from bioscope_gql.db import Args
 from bioscope_gql.errors import FieldProblem, InvalidInput
 
 METADATA_BYTES = 16 * 1024
@@ -41,6 +42,13 @@ def search_pattern(text: str) -> str:
     """For LIKE over `searchable` text: under three letters a prefix, otherwise a substring."""
     wanted = searchable(text).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"{wanted}%" if len(wanted) < 3 else f"%{wanted}%"
+
+
+def one_of(expression: str, values: Sequence[Any], args: Args) -> str:
+    """A condition: equal to one of these. A single one is compared, so that an index also gives the order."""
+    if len(values) == 1:
+        return f"{expression} = {args(values[0])}"
+    return f"{expression} = any({args(values)})"
 
 
 def has_control(text: str, *but: str) -> bool:
@@ -86,6 +94,18 @@ def read_time(text: str) -> datetime:
         return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
     except OverflowError:
         raise ValueError(text) from None
+
+
+def read_size(value: Any) -> int:
+    """A whole number as PostgreSQL's bigint holds it.
+
+    Raises:
+        ValueError, TypeError: it is none.
+    """
+    found = int(value)
+    if not -(2**63) <= found < 2**63:
+        raise ValueError(value)
+    return found
 
 
 def check_line(text: str, path: str, *, most: int) -> list[FieldProblem]:

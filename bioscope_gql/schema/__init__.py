@@ -30,6 +30,7 @@ from bioscope_gql.schema.nodes import NodeQueries
 from bioscope_gql.schema.scalars import SCALARS
 from bioscope_gql.schema.server import ServerQueries
 from bioscope_gql.schema.serviceaccounts import ServiceAccountMutations, ServiceAccountQueries
+from bioscope_gql.schema.statistics import StatisticsQueries
 
 
 @strawberry.type
@@ -44,6 +45,7 @@ class Query(
     ClassificationQueries,
     ModelQueries,
     DeadLetterQueries,
+    StatisticsQueries,
 ):
     pass
 

@@ -10,6 +10,7 @@ from bioscope_gql.resolvers import accounts, invitations, sessions, users, words
 from bioscope_gql.resolvers.invitations import Invitation
 from bioscope_gql.resolvers.sessions import SignIn
 from bioscope_gql.schema import define
+from bioscope_gql.schema.actors import User
 from bioscope_gql.schema.context import Context, Info
 from bioscope_gql.schema.inputs import (
     ChangePasswordInput,
@@ -32,7 +33,6 @@ from bioscope_gql.schema.problems import (
     NotFound,
     RateLimited,
 )
-from bioscope_gql.schema.types import User
 
 
 @define.type

@@ -15,7 +15,9 @@ from bioscope_gql.schema.context import Info
 from bioscope_gql.schema.deletions import Deleted, DeleteResult
 from bioscope_gql.schema.inputs import (
     ClassificationFilter,
+    ClassificationOrder,
     ClassificationResultFilter,
+    ClassificationResultOrder,
     ClassificationTarget,
     RunClassificationInput,
 )
@@ -79,12 +81,14 @@ class ClassificationQueries:
         lambda: Classification,
         classifications.LISTING,
         filter_by=ClassificationFilter,
+        order_by=ClassificationOrder,
         description="The runs over datasets that the caller may see.",
     )
     classification_results: Connection[ClassificationResult] = root_list(
         lambda: ClassificationResult,
         results.LISTING,
         filter_by=ClassificationResultFilter,
+        order_by=ClassificationResultOrder,
         description="The results of all runs that the caller may see.",
     )
 

@@ -9,11 +9,11 @@ from bioscope_gql import tables
 from bioscope_gql.policy import Action
 from bioscope_gql.resolvers import deadletters, paging
 from bioscope_gql.schema import define
+from bioscope_gql.schema.actors import Node
 from bioscope_gql.schema.context import Info
 from bioscope_gql.schema.paging import Connection, connection_of
 from bioscope_gql.schema.problems import Forbidden, InvalidInput, NotFound
 from bioscope_gql.schema.scalars import BigInt
-from bioscope_gql.schema.types import Node
 from bioscope_gql.schema.views import View
 
 

@@ -68,6 +68,15 @@ def wanted(sent_filter: Any) -> Mapping[str, Any]:
     return {name: _comparable(value) for name, value in fields.items()}
 
 
+def stated(**arguments: Any) -> Mapping[str, Any]:
+    """Those of a field's arguments that say something, as in a filter."""
+    return {
+        name: _comparable(value)
+        for name, value in arguments.items()
+        if value is not UNSET and value is not None
+    }
+
+
 def _comparable(value: Any) -> Any:
     if isinstance(value, list):
         return [_comparable(each) for each in value]

@@ -4,17 +4,19 @@ Each function here makes a field out of a foreign key. Its resolver goes through
 reads the rows for all parents by one statement, narrowed to what the viewer may see.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import strawberry
 from piccolo.columns import ForeignKey
 
-from bioscope_gql.db import Args, Row
+from bioscope_gql import tables
+from bioscope_gql.db import Args, Database, Row
 from bioscope_gql.policy import VISIBLE, Viewer, Visibility
 from bioscope_gql.resolvers import paging
-from bioscope_gql.resolvers.paging import Listing, Page, Wish
+from bioscope_gql.resolvers.image_lists import of_model
+from bioscope_gql.resolvers.paging import Listing, Page, Wanted, Wish
 from bioscope_gql.schema.context import Context, Info
 from bioscope_gql.schema.views import row_id
 from bioscope_gql.tables import Table
@@ -179,15 +181,44 @@ def all_of(key: Key, show: Callable[[], type[Any]], order: str, description: str
     return strawberry.field(resolver=resolve, description=description)
 
 
-def newest_of(key: Key, show: Callable[[], type[Any]]) -> Any:
-    """The newest of the rows that point here; null where there is none."""
-    newest = Listing(owner_of(key))
+NEWEST = Listing(tables.ClassificationResult, conditions=of_model)
 
-    async def resolve(root: Any, info: Info) -> Any:
-        page = await page_under(info.context, key, newest, paging.wish(1), row_id(root))
-        return show().of(page.rows[0]) if page.rows else None
 
-    return strawberry.field(resolver=resolve)
+async def newest_result(context: Context, image: Row, wanted: Wanted) -> Row | None:
+    """The newest result of a picture: the one that the picture names, or that of the model in `wanted`."""
+    if wanted:
+        key, asked = tables.ClassificationResult.image, paging.wish(1, wanted=wanted)
+        page = await page_under(context, key, NEWEST, asked, image["id"])
+        return page.rows[0] if page.rows else None
+    id = image["latest_result"]
+    row: Row | None = None
+    if id is not None:
+        row = await by_id(context, tables.ClassificationResult).load(id)
+    return row
+
+
+Read = Callable[[Database, Viewer, Sequence[UUID], Wanted], Awaitable[Sequence[Any]]]
+"""What a resolver reads for many rows by one statement: an answer for each id, in their order."""
+
+
+async def each(info: Info, read: Read, id: UUID, wanted: Wanted) -> Any:
+    """What `read` has to say of a row; it is asked once for all rows that want the same."""
+    context = info.context
+
+    async def load(ids: Sequence[UUID]) -> Sequence[Any]:
+        return await read(context.services.db, context.viewer, ids, wanted)
+
+    return await context.loader((read, tuple(sorted(wanted.items()))), load).load(id)
+
+
+async def once(info: Info, read: Callable[[Database, Viewer, Any], Awaitable[Any]], about: Hashable) -> Any:
+    """What `read` has to say about something, asked once however many fields want it."""
+    context = info.context
+
+    async def load(asked: Sequence[Any]) -> list[Any]:
+        return [await read(context.services.db, context.viewer, one) for one in asked]
+
+    return await context.loader(read, load).load(about)
 
 
 def computed(

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import strawberry
 
-from bioscope_gql.resolvers import images, words
+from bioscope_gql.resolvers import image_changes, image_lists, images, words
 from bioscope_gql.resolvers.images import Outcome, Stored
 from bioscope_gql.schema import define
 from bioscope_gql.schema.context import Info
-from bioscope_gql.schema.inputs import ImageFilter, UploadImagesInput
+from bioscope_gql.schema.inputs import ImageFilter, ImageOrder, UpdateImageInput, UploadImagesInput
 from bioscope_gql.schema.paging import Connection, root_list
 from bioscope_gql.schema.problems import Forbidden, InvalidInput, NotFound, RateLimited
 from bioscope_gql.schema.types import Dataset, Image
@@ -58,6 +58,12 @@ UploadImagesResult = Annotated[
 ]
 
 
+ImageResult = Annotated[
+    Image | NotFound | Forbidden | InvalidInput,
+    strawberry.union("ImageResult", description="The image as it is now, or why nothing was changed."),
+]
+
+
 def shown(outcome: Outcome) -> FileOutcome:
     if isinstance(outcome, Stored):
         kind = UploadedImage if outcome.is_new else DuplicateImage
@@ -69,8 +75,9 @@ def shown(outcome: Outcome) -> FileOutcome:
 class ImageQueries:
     images: Connection[Image] = root_list(
         lambda: Image,
-        images.LISTING,
+        image_lists.LISTING,
         filter_by=ImageFilter,
+        order_by=ImageOrder,
         description="The images of all datasets that the caller may see.",
     )
 
@@ -96,3 +103,11 @@ class ImageMutations:
             metadata=define.sent(input.metadata),
         )
         return UploadReport(files=[shown(each) for each in outcomes], dataset=Dataset.of(dataset))
+
+    @define.mutation
+    async def update_image(self, info: Info, input: UpdateImageInput) -> ImageResult:
+        """Changes what was sent and leaves the rest."""
+        context, changes = info.context, dict(define.given(input))
+        if size := changes.get("pixel_size"):
+            changes["pixel_size"] = (size.x, size.y)
+        return Image.of(await image_changes.update(context.services, context.viewer, input.id, changes))

@@ -9,11 +9,14 @@ from bioscope_gql.schema import define
 from bioscope_gql.schema.scalars import JSON, Upload
 from bioscope_gql.schema.words import (
     AccessLevel,
+    ClassificationOrderField,
+    ClassificationResultOrderField,
     ClassificationStatus,
     DatasetOrderField,
     DeviceOrderField,
     DeviceStatus,
     Direction,
+    ImageOrderField,
     ItemStatus,
     ModelOrderField,
     Priority,
@@ -55,6 +58,25 @@ class ImageFilter:
     created_before: datetime | None = UNSET
     captured_after: datetime | None = UNSET
     captured_before: datetime | None = UNSET
+    model_name: str | None = strawberry.field(
+        default=UNSET,
+        description="Whose results count for what follows and for the order CONFIDENCE; else any model's.",
+    )
+    model_version: str | None = UNSET
+    analyzed: bool | None = strawberry.field(default=UNSET, description="Whether there is a result.")
+    label: list[str] | None = strawberry.field(
+        default=UNSET, description="The label of the newest result is one of these."
+    )
+    confidence_at_least: float | None = UNSET
+    confidence_at_most: float | None = UNSET
+
+
+@define.input
+class ImageOrder:
+    """How images are ordered."""
+
+    field: ImageOrderField = ImageOrderField.CREATED_AT
+    direction: Direction = Direction.DESC
 
 
 @define.input
@@ -69,6 +91,14 @@ class ClassificationFilter:
     model_version: str | None = UNSET
     created_after: datetime | None = UNSET
     created_before: datetime | None = UNSET
+
+
+@define.input
+class ClassificationOrder:
+    """How runs are ordered."""
+
+    field: ClassificationOrderField = ClassificationOrderField.CREATED_AT
+    direction: Direction = Direction.DESC
 
 
 @define.input
@@ -93,6 +123,14 @@ class ClassificationResultFilter:
     confidence_at_most: float | None = UNSET
     created_after: datetime | None = UNSET
     created_before: datetime | None = UNSET
+
+
+@define.input
+class ClassificationResultOrder:
+    """How results are ordered."""
+
+    field: ClassificationResultOrderField = ClassificationResultOrderField.CREATED_AT
+    direction: Direction = Direction.DESC
 
 
 @define.input
@@ -300,6 +338,26 @@ class UploadImagesInput:
     device_id: ID | None = UNSET
     files: list[Upload]
     metadata: JSON | None = UNSET
+
+
+@define.input
+class PixelSizeInput:
+    """The size of a pixel in the specimen, in micrometres."""
+
+    x: float
+    y: float
+
+
+@define.input
+class UpdateImageInput:
+    """What changes of an image; what is left out stays, null clears what may be null."""
+
+    id: ID
+    filename: str | None = UNSET
+    device_id: ID | None = UNSET
+    metadata: JSON | None = strawberry.field(default=UNSET, description="Replaces what was there.")
+    captured_at: datetime | None = UNSET
+    pixel_size: PixelSizeInput | None = UNSET
 
 
 @strawberry.input(

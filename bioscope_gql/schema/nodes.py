@@ -14,8 +14,8 @@ import strawberry
 from bioscope_gql.errors import Refusal
 from bioscope_gql.resolvers import nodes, words
 from bioscope_gql.schema import define, edges
+from bioscope_gql.schema.actors import Node
 from bioscope_gql.schema.context import Context, Info
-from bioscope_gql.schema.types import Node
 from bioscope_gql.schema.views import View
 from bioscope_gql.tables import Table
 

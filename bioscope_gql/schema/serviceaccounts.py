@@ -8,11 +8,11 @@ from bioscope_gql.policy import Action
 from bioscope_gql.resolvers import paging, serviceaccounts
 from bioscope_gql.resolvers.serviceaccounts import Created
 from bioscope_gql.schema import define
+from bioscope_gql.schema.actors import ServiceAccount
 from bioscope_gql.schema.context import Info
 from bioscope_gql.schema.inputs import CreateServiceAccountInput
 from bioscope_gql.schema.paging import Connection, connection_of
 from bioscope_gql.schema.problems import Conflict, Forbidden, InvalidInput, NotFound
-from bioscope_gql.schema.types import ServiceAccount
 
 
 @define.type

@@ -1,118 +1,59 @@
 """The object types: views of rows, and the edges between them. What is only data is one line."""
 
 from datetime import datetime
-from functools import partial
 
 import strawberry
+from strawberry import UNSET
 
 from bioscope_gql import policy, tables
 from bioscope_gql.errors import Refusal
 from bioscope_gql.policy import named_on_visible_rows
-from bioscope_gql.resolvers import classifications, devices, images, models, results, sessions
+from bioscope_gql.resolvers import (
+    classifications,
+    devices,
+    image_lists,
+    images,
+    labels,
+    models,
+    results,
+)
 from bioscope_gql.schema import define
+from bioscope_gql.schema.actors import Actor, Node, ServiceAccount, User
 from bioscope_gql.schema.context import Info
-from bioscope_gql.schema.edges import aggregate, all_of, belongs_to, computed, either, has_one, newest_of
+from bioscope_gql.schema.edges import (
+    aggregate,
+    all_of,
+    belongs_to,
+    computed,
+    each,
+    either,
+    has_one,
+    newest_result,
+)
 from bioscope_gql.schema.inputs import (
     ClassificationFilter,
     ClassificationItemFilter,
+    ClassificationOrder,
     ClassificationResultFilter,
     ImageFilter,
+    ImageOrder,
 )
 from bioscope_gql.schema.paging import Connection, has_many
 from bioscope_gql.schema.scalars import JSON, BigInt
-from bioscope_gql.schema.views import View, column, row_id
+from bioscope_gql.schema.values import LabelCount, Measurement, PixelSize, Score
+from bioscope_gql.schema.views import View, row_id
 from bioscope_gql.schema.words import (
     AccessLevel,
     ClassificationStatus,
     DeviceStatus,
     ItemStatus,
     Priority,
-    Role,
-    ServiceScope,
     ThumbnailSize,
-    UserStatus,
 )
 from bioscope_gql.vocabulary import PRIORITY_RANK
 
 MOST_LINK_SECONDS = 3600
 PRIORITIES = {rank: priority for priority, rank in PRIORITY_RANK.items()}
-
-
-@define.interface
-class Node:
-    """What has an id of its own."""
-
-    id: strawberry.ID
-
-
-@define.interface
-class Actor(Node):
-    """Who did it: a person or a machine."""
-
-    name: str
-
-
-@define.type
-class LoginSession(View, Node, table=tables.LoginSession):
-    """One sign-in: a family of rotating refresh tokens."""
-
-    created_at: datetime
-    last_used_at: datetime
-    expires_at: datetime
-    user_agent: str | None
-
-    @define.field
-    def current(self, info: Info) -> bool:
-        """Whether it is the one that asks."""
-        return bool(info.context.viewer.session == self.row["id"])
-
-
-@define.type
-class User(View, Actor, table=tables.User):
-    """A person's account."""
-
-    username: str
-    name: str = column("username", "What to show: the username.")
-    role: Role
-    status: UserStatus
-    created_at: datetime
-    updated_at: datetime
-
-    @define.field
-    def email(self, info: Info) -> str | None:
-        """Only for the user and for admins."""
-        return policy.email_for(info.context.viewer, self.row)
-
-    @define.field
-    async def sessions(self, info: Info) -> list[LoginSession] | None:
-        """The caller's own open sessions, newest first; null for anybody else."""
-        context = info.context
-        batch = partial(sessions.of_users, context.services, context.viewer)
-        found = await context.loader("sessions", batch).load(row_id(self))
-        return found and [LoginSession.of(row) for row in found]
-
-
-@define.type
-class ServiceAccount(View, Actor, table=tables.ServiceAccount):
-    """A machine's account: may do only what its scopes say, and is on no rung of the role ladder."""
-
-    name: str
-    created_at: datetime
-    last_used_at: datetime | None = strawberry.field(
-        description="When it last got a token or showed its secret."
-    )
-    expires_at: datetime | None
-    revoked_at: datetime | None
-
-    @define.field
-    def client_id(self, info: Info) -> str | None:
-        """Admins only."""
-        return policy.for_admins(info.context.viewer, self.row["client_id"])
-
-    @define.field
-    def scopes(self, info: Info) -> list[ServiceScope] | None:
-        """Admins only."""
-        return policy.for_admins(info.context.viewer, self.row["scopes"])
 
 
 @define.type
@@ -127,7 +68,11 @@ class Device(View, Node, table=tables.Device):
     created_at: datetime
     status: DeviceStatus = computed(tables.Device, devices.status, "Whether it was heard from lately.")
     images: Connection["Image"] = has_many(
-        tables.Image.device, lambda: Image, images.LISTING, filter_by=ImageFilter
+        tables.Image.device,
+        lambda: Image,
+        image_lists.LISTING,
+        filter_by=ImageFilter,
+        order_by=ImageOrder,
     )
 
 
@@ -150,14 +95,24 @@ class Dataset(View, Node, table=tables.Dataset):
     image_count: int = aggregate(tables.Image.dataset, "count(*)", default=0)
     total_bytes: BigInt = aggregate(tables.Image.dataset, "sum(t.file_size)::bigint", default=0)
     images: Connection["Image"] = has_many(
-        tables.Image.dataset, lambda: Image, images.LISTING, filter_by=ImageFilter
+        tables.Image.dataset, lambda: Image, image_lists.LISTING, filter_by=ImageFilter, order_by=ImageOrder
     )
     classifications: Connection["Classification"] = has_many(
         tables.Classification.dataset,
         lambda: Classification,
         classifications.LISTING,
         filter_by=ClassificationFilter,
+        order_by=ClassificationOrder,
     )
+
+    @define.field
+    async def label_counts(
+        self, info: Info, model_name: str | None = UNSET, model_version: str | None = UNSET
+    ) -> list[LabelCount]:
+        """How many images each label won, newest result per image; the most frequent first."""
+        wanted = define.stated(model_name=model_name, model_version=model_version)
+        rows = await each(info, labels.of_datasets, row_id(self), wanted)
+        return [LabelCount(**row) for row in rows]
 
 
 @define.type
@@ -178,15 +133,6 @@ class DatasetGrant(View, Node, table=tables.DatasetGrant):
         visible=named_on_visible_rows,
         description="Null when the grant is not a machine's.",
     )
-
-
-@define.type
-class PixelSize:
-    """The size of a pixel in the specimen."""
-
-    x: float
-    y: float
-    unit: str = strawberry.field(default="µm", description="Micrometres.")
 
 
 @define.type
@@ -214,15 +160,26 @@ class Image(View, Node, table=tables.Image):
         (tables.Image.uploaded_by_machine, lambda: ServiceAccount),
         visible=named_on_visible_rows,
     )
-    latest_result: "ClassificationResult | None" = newest_of(
-        tables.ClassificationResult.image, lambda: ClassificationResult
-    )
     results: Connection["ClassificationResult"] = has_many(
         tables.ClassificationResult.image,
         lambda: ClassificationResult,
         results.LISTING,
         filter_by=ClassificationResultFilter,
     )
+
+    @define.field
+    def analyzed(self) -> bool:
+        """Whether any model has a result for it."""
+        return self.row["latest_result"] is not None
+
+    @define.field
+    async def latest_result(
+        self, info: Info, model_name: str | None = UNSET, model_version: str | None = UNSET
+    ) -> "ClassificationResult | None":
+        """The newest result, of any model or of the one that is named."""
+        wanted = define.stated(model_name=model_name, model_version=model_version)
+        row = await newest_result(info.context, self.row, wanted)
+        return ClassificationResult.of_any(row)
 
     @define.field
     def pixel_size(self) -> PixelSize | None:
@@ -362,23 +319,6 @@ class ClassificationItem(View, Node, table=tables.ClassificationItem):
         attempt: int = self.row["attempt"]
         left: int = info.context.services.settings.limits.tries - self.row["tries"] - 1
         return attempt + max(0, left)
-
-
-@define.type
-class Score:
-    """How sure the model is of one label."""
-
-    label: str
-    confidence: float
-
-
-@define.type
-class Measurement:
-    """A number that the model gave: a count, an area, a score."""
-
-    name: str
-    value: float
-    unit: str | None
 
 
 @define.type

@@ -14,16 +14,20 @@ from bioscope_gql.vocabulary import (
     Role,
     ServiceScope,
     ThumbnailSize,
+    TimeBucket,
     UserStatus,
 )
 
 __all__ = [
     "AccessLevel",
+    "ClassificationOrderField",
+    "ClassificationResultOrderField",
     "ClassificationStatus",
     "DatasetOrderField",
     "DeviceOrderField",
     "DeviceStatus",
     "Direction",
+    "ImageOrderField",
     "ItemStatus",
     "ModelOrderField",
     "Priority",
@@ -31,6 +35,7 @@ __all__ = [
     "Role",
     "ServiceScope",
     "ThumbnailSize",
+    "TimeBucket",
     "UserOrderField",
     "UserStatus",
 ]
@@ -54,6 +59,7 @@ strawberry.enum(ThumbnailSize, description="The longest side of a thumbnail.")
 strawberry.enum(RejectionCode, description="Why a file was not stored.")
 strawberry.enum(ClassificationStatus, description="The state of a run, derived from what its items did.")
 strawberry.enum(ItemStatus, description="The state of one image of a run.")
+strawberry.enum(TimeBucket, description="How fine a timeline is, in UTC; weeks begin on Monday.")
 strawberry.enum(Priority, description="Which runs go first.")
 
 
@@ -79,6 +85,27 @@ class DeviceOrderField(Enum):
 class UserOrderField(Enum):
     CREATED_AT = "CREATED_AT"
     USERNAME = "USERNAME"
+
+
+@strawberry.enum(description="What images can be ordered by; those without a value come last.")
+class ImageOrderField(Enum):
+    CREATED_AT = "CREATED_AT"
+    CAPTURED_AT = "CAPTURED_AT"
+    FILENAME = "FILENAME"
+    FILE_SIZE = "FILE_SIZE"
+    CONFIDENCE = "CONFIDENCE"
+
+
+@strawberry.enum(description="What runs can be ordered by.")
+class ClassificationOrderField(Enum):
+    CREATED_AT = "CREATED_AT"
+    UPDATED_AT = "UPDATED_AT"
+
+
+@strawberry.enum(description="What results can be ordered by.")
+class ClassificationResultOrderField(Enum):
+    CREATED_AT = "CREATED_AT"
+    CONFIDENCE = "CONFIDENCE"
 
 
 @strawberry.enum(description="What models can be ordered by.")

@@ -1,6 +1,6 @@
 """Pictures, and the bytes that nobody needs any more."""
 
-from piccolo.columns import JSONB, BigInt, DoublePrecision, ForeignKey, Integer, Text, Varchar
+from piccolo.columns import JSONB, UUID, BigInt, DoublePrecision, ForeignKey, Integer, Text, Varchar
 from piccolo.columns.base import OnDelete
 from piccolo.constraints import Check, Unique
 from piccolo.table import Table
@@ -12,7 +12,10 @@ from bioscope_gql.tables.users import ServiceAccount, User
 
 
 class Image(Table, tablename="images"):
-    """One microscope picture. Its bytes lie in the blob store under `storage_path`."""
+    """One microscope picture. Its bytes lie in the blob store under `storage_path`.
+
+    `latest_...` repeat its newest result, for lists; `resolvers/newest.py` keeps them true.
+    """
 
     id = identity()
     filename = Varchar(length=255)
@@ -36,10 +39,17 @@ class Image(Table, tablename="images"):
     uploaded_by = ForeignKey(User, null=True, default=None, on_delete=OnDelete.set_null)
     uploaded_by_machine = ForeignKey(ServiceAccount, null=True, default=None, on_delete=OnDelete.set_null)
     created_at = now()
+    latest_result = UUID(null=True, default=None)
+    latest_label = Varchar(length=255, null=True, default=None)
+    latest_confidence = DoublePrecision(null=True, default=None)
+    latest_at = moment()
 
     images_once_per_dataset = Unique([dataset, sha256])
     images_not_empty = Check("file_size > 0")
     images_have_extent = Check("width > 0 and height > 0 and bit_depth > 0 and channels > 0 and frames > 0")
+    images_latest_whole = Check(
+        "num_nulls(latest_result, latest_label, latest_confidence, latest_at) in (0, 4)"
+    )
     images_sha256_whole = Check("sha256 ~ '^[0-9a-f]{64}$'")
 
 

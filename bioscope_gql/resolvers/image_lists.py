@@ -1,0 +1,128 @@
+"""How pictures are listed: what the contract's ImageFilter and ImageOrder mean."""
+
+from collections.abc import Iterator
+
+from bioscope_gql.db import Args
+from bioscope_gql.resolvers import words
+from bioscope_gql.resolvers.paging import CREATED_AT, Listing, Order, Part, Wanted, Wish, compare, naming
+from bioscope_gql.tables import Image
+
+_compared = compare(
+    {
+        "content_type": "content_type =",
+        "created_after": "created_at >=",
+        "created_before": "created_at <",
+        "captured_after": "captured_at >=",
+        "captured_before": "captured_at <",
+    }
+)
+_KEYS = {"dataset_id": "dataset", "device_id": "device"}
+_MODEL = ("model_name", "model_version")
+_VERDICTS = ("analyzed", "label", "confidence_at_least", "confidence_at_most")
+
+
+def conditions(wanted: Wanted, args: Args, alias: str) -> list[str]:
+    """Verdicts are those of the newest result: of any model, or of the one that the filter names."""
+    found = _compared(wanted, args, alias)
+    for name, column in _KEYS.items():
+        if name in wanted:
+            found.append(f"{alias}.{column} = {args(words.read_id(wanted[name]))}")
+    if "uploaded_by_id" in wanted:
+        who = args(words.read_id(wanted["uploaded_by_id"]))
+        found.append(f"{who} in ({alias}.uploaded_by, {alias}.uploaded_by_machine)")
+    if wanted.get("search"):
+        found.append(f"{alias}.search_text like {args(words.search_pattern(wanted['search']))}")
+    if names_model(wanted):
+        return [*found, *_judged_by_model(wanted, args, alias)]
+    if "analyzed" in wanted:
+        found.append(f"{alias}.latest_confidence is {'not ' if wanted['analyzed'] else ''}null")
+    return [*found, *_verdict(wanted, args, f"{alias}.latest_label", f"{alias}.latest_confidence")]
+
+
+def names_model(wanted: Wanted) -> bool:
+    return any(name in wanted for name in _MODEL)
+
+
+def of_model(wanted: Wanted, args: Args, alias: str) -> list[str]:
+    """Which results are of the model that a filter names, by name, version or both."""
+    return [f"{alias}.{name} = {args(wanted[name])}" for name in _MODEL if name in wanted]
+
+
+def newest_of_model(wanted: Wanted, args: Args, alias: str) -> list[str]:
+    """Which results are of that model, and the newest such of their picture."""
+    newer = [
+        f"n.image = {alias}.image",
+        *of_model(wanted, args, "n"),
+        f"(n.created_at, n.id) > ({alias}.created_at, {alias}.id)",
+    ]
+    return [
+        *of_model(wanted, args, alias),
+        f"not exists (select from classification_results n where {' and '.join(newer)})",
+    ]
+
+
+def _judged_by_model(wanted: Wanted, args: Args, alias: str) -> Iterator[str]:
+    verdict = _verdict(wanted, args, "m.label", "m.confidence")
+    if verdict:
+        which = [f"m.image = {alias}.id", *verdict, *newest_of_model(wanted, args, "m")]
+        if "dataset_id" in wanted:
+            which.append(f"m.dataset = {args(words.read_id(wanted['dataset_id']))}")
+        yield f"exists (select from classification_results m where {' and '.join(which)})"
+    if "analyzed" in wanted:
+        which = [f"m.image = {alias}.id", *of_model(wanted, args, "m")]
+        no = "" if wanted["analyzed"] else "not "
+        yield f"{no}exists (select from classification_results m where {' and '.join(which)})"
+
+
+def _verdict(wanted: Wanted, args: Args, label: str, confidence: str) -> list[str]:
+    found = []
+    if "label" in wanted:
+        found.append(words.one_of(label, wanted["label"], args))
+    if "confidence_at_least" in wanted:
+        found.append(f"{confidence} >= {args(wanted['confidence_at_least'])}")
+    if "confidence_at_most" in wanted:
+        found.append(f"{confidence} <= {args(wanted['confidence_at_most'])}")
+    return found
+
+
+class Confidence(Order):
+    """How sure the newest result is; of the model that the filter names, if it names one."""
+
+    def part(self, listing: Listing, wanted: Wanted, args: Args, *, valued: bool) -> Part:
+        if not names_model(wanted):
+            return super().part(listing, wanted, args, valued=valued)
+        analyzed = wanted.get("analyzed", valued)
+        if valued:
+            known = ["r.image = t.id", *newest_of_model(wanted, args, "r")]
+            known += _verdict(wanted, args, "r.label", "r.confidence")
+            known += [] if analyzed else ["false"]
+            if "dataset_id" in wanted:
+                known.append(f"r.dataset = {args(words.read_id(wanted['dataset_id']))}")
+            source, settled = "classification_results r, images t", (*_VERDICTS, "dataset_id")
+            return Part(source, "r.confidence", known, "r.image", settled, "r")
+        of_it = " and ".join(["r.image = t.id", *of_model(wanted, args, "r")])
+        unknown = [f"not exists (select from classification_results r where {of_it})"]
+        unknown += ["false"] if analyzed or any(name in wanted for name in _VERDICTS[1:]) else []
+        return Part("images t", "null::float8", unknown, settled=_VERDICTS)
+
+
+_names_few = naming("search", "device_id", "uploaded_by_id")
+
+
+def _pointed(asked: Wish) -> bool:
+    by_confidence = asked.order == "CONFIDENCE" and asked.wanted.get("analyzed") is not False
+    return _names_few(asked) or (names_model(asked.wanted) and not by_confidence)
+
+
+LISTING = Listing(
+    Image,
+    {
+        "CREATED_AT": CREATED_AT,
+        "CAPTURED_AT": Order("captured_at", words.read_time, nullable=True),
+        "FILENAME": Order("filename"),
+        "FILE_SIZE": Order("file_size", words.read_size),
+        "CONFIDENCE": Confidence("latest_confidence", float, nullable=True),
+    },
+    conditions,
+    pointed=_pointed,
+)
