@@ -11,7 +11,7 @@ from bioscope_gql.db import Args, Connection
 from bioscope_gql.errors import InvalidInput, NotFound
 from bioscope_gql.live.hub import Change
 from bioscope_gql.policy import Viewer
-from bioscope_gql.resolvers import datasets, runs, words
+from bioscope_gql.resolvers import audit, datasets, runs, words
 from bioscope_gql.resolvers.classifications import BULK_SECONDS
 from bioscope_gql.services import Services
 from bioscope_gql.vocabulary import AccessLevel
@@ -43,6 +43,8 @@ async def images(services: Services, viewer: Viewer, sent: Sequence[str]) -> tup
         changes = await _without_items(tx, gone)
         await tx.execute(QUEUE.format(which="id = any($1::uuid[])"), gone)
         await tx.execute("delete from images where id = any($1::uuid[])", gone, timeout=BULK_SECONDS)
+        for home in homes:
+            await audit.record(tx, viewer, "images.deleted", ("dataset", home), {"images": gone})
     for change in changes:
         services.hub.tell(change)
     services.wake_janitor()
@@ -64,6 +66,8 @@ async def dataset(services: Services, viewer: Viewer, id: UUID | str | None) -> 
         watched = await tx.fetch("select id, version from classifications where dataset = $1", found)
         await tx.execute(QUEUE.format(which="dataset = $1"), found, timeout=BULK_SECONDS)
         await tx.execute("delete from datasets where id = $1", found, timeout=BULK_SECONDS)
+        told = {"name": row["name"], "owner": row["owner"]}
+        await audit.record(tx, viewer, "dataset.deleted", ("dataset", found), told)
     for run in watched:
         services.hub.tell(Change(run["id"], found, run["version"] + 1))
     services.wake_janitor()

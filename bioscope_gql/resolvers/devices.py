@@ -11,7 +11,7 @@ from bioscope_gql import policy
 from bioscope_gql.db import Args, Connection, Row, certain
 from bioscope_gql.errors import Conflict, FieldProblem, InvalidInput, NotFound
 from bioscope_gql.policy import Action, Viewer
-from bioscope_gql.resolvers import words
+from bioscope_gql.resolvers import audit, words
 from bioscope_gql.resolvers.paging import CREATED_AT, Listing, Order, Wanted, compare, table_columns
 from bioscope_gql.services import Services
 from bioscope_gql.tables import Device
@@ -86,13 +86,15 @@ async def create(
         }
     )
     async with services.db.transaction() as tx:
-        return await _write(
+        row = await _write(
             tx,
             "insert into devices as t (name, name_key, device_type, location, metadata, search_text, id)"
             f" values ($1, $2, $3, $4, $5, $6, $7) returning {COLUMNS}",
             values,
             uuid7(),
         )
+        await audit.record(tx, viewer, "device.created", ("device", row["id"]))
+    return row
 
 
 async def update(
@@ -113,13 +115,15 @@ async def update(
         row = await _locked(tx, id)
         kept = {field: row[field] for field in LENGTHS} | {"metadata": orjson.loads(row["metadata"])}
         values = _checked(kept | {field: changes[field] for field in kept if field in changes})
-        return await _write(
+        row = await _write(
             tx,
             "update devices t set name = $1, name_key = $2, device_type = $3, location = $4, metadata = $5,"
             f" search_text = $6, updated_at = clock_timestamp() where t.id = $7 returning {COLUMNS}",
             values,
             row["id"],
         )
+        await audit.record(tx, viewer, "device.changed", ("device", row["id"]), {"fields": sorted(changes)})
+    return row
 
 
 async def retire(services: Services, viewer: Viewer, id: UUID | str | None) -> Row:
@@ -132,14 +136,15 @@ async def retire(services: Services, viewer: Viewer, id: UUID | str | None) -> R
     viewer.must(Action.MANAGE_DEVICES)
     async with services.db.transaction() as tx:
         row = await _locked(tx, id)
-        return certain(
-            await tx.fetchrow(
-                "update devices t set retired_at = coalesce(t.retired_at, clock_timestamp()),"
-                " updated_at = case when t.retired_at is null then clock_timestamp() else t.updated_at end"
-                f" where t.id = $1 returning {COLUMNS}",
-                row["id"],
-            )
+        if row["retired_at"] is not None:
+            return row
+        retired = await tx.fetchrow(
+            "update devices t set retired_at = clock_timestamp(), updated_at = clock_timestamp()"
+            f" where t.id = $1 returning {COLUMNS}",
+            row["id"],
         )
+        await audit.record(tx, viewer, "device.retired", ("device", row["id"]))
+    return certain(retired)
 
 
 async def heartbeat(

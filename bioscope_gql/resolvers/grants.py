@@ -12,7 +12,7 @@ from bioscope_gql.db import Args, Connection, Row, certain
 from bioscope_gql.errors import Conflict, Forbidden, NotFound
 from bioscope_gql.live.hub import Change
 from bioscope_gql.policy import Viewer
-from bioscope_gql.resolvers import datasets, words
+from bioscope_gql.resolvers import audit, datasets, words
 from bioscope_gql.resolvers.paging import table_columns
 from bioscope_gql.services import Services
 from bioscope_gql.tables import DatasetGrant
@@ -72,6 +72,8 @@ async def share(
             level,
             viewer.id,
         )
+        told = {"to": account["id"], "level": level}
+        await audit.record(tx, viewer, "dataset.shared", ("dataset", row["id"]), told)
     return row
 
 
@@ -93,6 +95,8 @@ async def revoke(services: Services, viewer: Viewer, id: UUID | str | None) -> R
         if grant["user"] == row["owner"]:
             raise Conflict("The owner's access can't be taken. Hand the dataset over first.")
         await tx.execute("delete from dataset_grants where id = $1", grant["id"])
+        told = {"from": grant["user"] or grant["service_account"]}
+        await audit.record(tx, viewer, "dataset.unshared", ("dataset", row["id"]), told)
         # A higher version makes everybody who watches look again, on any replica, and see whether they may.
         watched = await tx.fetch(
             "with open as (select id from classifications where dataset = $1 and finished_at is null"
@@ -129,6 +133,8 @@ async def transfer(services: Services, viewer: Viewer, dataset: UUID | str | Non
             row["id"],
             account["id"],
         )
+        told = {"from": row["owner"], "to": account["id"]}
+        await audit.record(tx, viewer, "dataset.transferred", ("dataset", row["id"]), told)
     return certain(changed)
 
 

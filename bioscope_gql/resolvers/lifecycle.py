@@ -7,7 +7,7 @@ from bioscope_gql.db import Args, Connection, Row, certain
 from bioscope_gql.errors import Conflict, NotFound, NothingToDo
 from bioscope_gql.live.hub import Change
 from bioscope_gql.policy import Action, Viewer
-from bioscope_gql.resolvers import newest, runs, words
+from bioscope_gql.resolvers import audit, newest, runs, words
 from bioscope_gql.resolvers.classifications import BULK_SECONDS, COLUMNS
 from bioscope_gql.services import Services
 from bioscope_gql.vocabulary import AccessLevel
@@ -86,6 +86,8 @@ async def delete(services: Services, viewer: Viewer, id: UUID | str | None) -> R
         judged = await newest.judged_by(tx, run["id"])
         await tx.execute("delete from classifications where id = $1", run["id"], timeout=BULK_SECONDS)
         await newest.look_again(tx, judged)
+        told = {"dataset": run["dataset"]}
+        await audit.record(tx, viewer, "run.deleted", ("classification", run["id"]), told)
     _tell(services, [Change(run["id"], run["dataset"], run["version"] + 1)])
     return run
 

@@ -24,8 +24,8 @@ from bioscope_gql.errors import (
     NotFound,
     Unauthenticated,
 )
-from bioscope_gql.policy import Action, Viewer
-from bioscope_gql.resolvers import words
+from bioscope_gql.policy import Action, Viewer, Visit
+from bioscope_gql.resolvers import audit, words
 from bioscope_gql.resolvers.paging import Listing, table_columns
 from bioscope_gql.services import Services
 from bioscope_gql.tables import ServiceAccount
@@ -101,7 +101,7 @@ async def create(
     secret = secrets.token_urlsafe(32)
     try:
         async with services.db.transaction() as tx:
-            row = await tx.fetchrow(
+            made = await tx.fetchrow(
                 "insert into service_accounts as t (id, name, client_id, hashed_secret, scopes, created_by,"
                 f" expires_at) values ($1, $2, $3, $4, $5, $6, $7) returning {COLUMNS}",
                 uuid7(),
@@ -112,10 +112,13 @@ async def create(
                 viewer.id,
                 expires_at,
             )
+            row = certain(made)
+            told = {"scopes": row["scopes"], "expires_at": expires_at}
+            await audit.record(tx, viewer, "machine.created", ("service_account", row["id"]), told)
     except asyncpg.UniqueViolationError:
         message = "There is a service account of this name, perhaps a revoked one. Choose another name."
         raise Conflict(message, "NAME_TAKEN") from None
-    return Created(certain(row), secret)
+    return Created(row, secret)
 
 
 async def revoke(services: Services, viewer: Viewer, id: UUID | str | None) -> Row:
@@ -128,34 +131,50 @@ async def revoke(services: Services, viewer: Viewer, id: UUID | str | None) -> R
     viewer.must(Action.MANAGE_SERVICE_ACCOUNTS)
     async with services.db.transaction() as tx:
         row = await tx.fetchrow(
-            "update service_accounts t set revoked_at = coalesce(t.revoked_at, clock_timestamp())"
-            f" where t.id = $1 returning {COLUMNS}",
-            words.read_id(id),
+            f"select {COLUMNS} from service_accounts t where t.id = $1 for no key update", words.read_id(id)
         )
         if row is None:
             raise NotFound("There is no service account of this id.", ids=[str(id)] if id else [])
+        if row["revoked_at"] is not None:
+            return certain(row)
+        revoked = await tx.fetchrow(
+            "update service_accounts t set revoked_at = clock_timestamp()"
+            f" where t.id = $1 returning {COLUMNS}",
+            row["id"],
+        )
         await tx.execute("delete from service_sessions where service_account = $1", row["id"])
-    return certain(row)
+        await audit.record(tx, viewer, "machine.revoked", ("service_account", row["id"]))
+    return certain(revoked)
 
 
 async def issue(
-    services: Services, client_id: str, secret: str, wanted: Collection[str] | None = None
+    services: Services, client_id: str, secret: str, wanted: Collection[str] | None, visit: Visit
 ) -> Issued:
     """An access token by client credentials, for all scopes of the account or for those `wanted`.
 
     Raises:
         InvalidCredentials: no account in force matches.
         InvalidInput: the account has not all of the scopes wanted.
+        RateLimited: too many attempts from this address, or at this account.
     """
-    row = await _matching(services, client_id, secret)
+    await services.rates.login(visit, words.comparable(client_id))
+    try:
+        row = await _matching(services, client_id, secret)
+    except InvalidCredentials:
+        async with services.db.transaction() as tx:
+            await audit.record(tx, visit, "login.refused")
+        raise
     scopes = set(row["scopes"]) if wanted is None else set(wanted)
     if not scopes or not scopes <= set(row["scopes"]):
         raise InvalidInput(f"This account has the scopes {' '.join(row['scopes'])}; ask for some of these.")
     session, asked = uuid7(), datetime.now(UTC)
     token, token_ends = services.tokens.issue(row["id"], session, "service")
-    ends = await services.db.value(ISSUE, row["id"], session, sorted(scopes), token_ends)
-    if ends is None:
-        raise InvalidCredentials(WRONG)
+    async with services.db.transaction() as tx:
+        ends = await tx.fetchval(ISSUE, row["id"], session, sorted(scopes), token_ends)
+        if ends is None:
+            raise InvalidCredentials(WRONG)
+        machine = Viewer(row["id"], None, visit=visit)
+        await audit.record(tx, machine, "machine.signed_in", ("service_account", row["id"]))
     seconds = max(1, int((ends - asked).total_seconds()))
     return Issued(token, seconds, [ServiceScope(scope) for scope in sorted(scopes)])
 

@@ -11,9 +11,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from bioscope_gql.errors import InvalidCredentials, InvalidInput
+from bioscope_gql.errors import InvalidCredentials, InvalidInput, RateLimited
+from bioscope_gql.policy import Visit
 from bioscope_gql.resolvers import serviceaccounts
 from bioscope_gql.services import Services
+from bioscope_gql.transport.addresses import client_address
 from bioscope_gql.transport.bodies import Body
 from bioscope_gql.transport.http import answer_early
 from bioscope_gql.transport.masking import is_lost_database
@@ -47,6 +49,7 @@ class TokenEndpoint:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._proxies = services.settings.app.trusted_proxies
 
     def route(self) -> Route:
         """The route that leads here."""
@@ -85,11 +88,16 @@ class TokenEndpoint:
             raise Refused("unsupported_grant_type", f"Only grant_type={GRANT} is known here.")
         wanted = sent["scope"].split(" ") if "scope" in sent else None
         try:
-            issued = await serviceaccounts.issue(self._services, client_id, secret, wanted)
+            issued = await serviceaccounts.issue(
+                self._services, client_id, secret, wanted, self._visit(request)
+            )
         except InvalidCredentials as error:
             raise unknown_client(error.message) from None
         except InvalidInput as error:
             raise Refused("invalid_scope", error.message) from None
+        except RateLimited as error:
+            after = {"Retry-After": str(error.retry_after_seconds)}
+            raise Refused("temporarily_unavailable", error.message, 429, after) from None
         content = {
             "access_token": issued.access_token,
             "token_type": "Bearer",
@@ -97,6 +105,11 @@ class TokenEndpoint:
             "scope": " ".join(issued.scopes),
         }
         return JSONResponse(content, headers=NO_STORE)
+
+    def _visit(self, request: Request) -> Visit:
+        address = client_address(request.scope, trusted_proxies=self._proxies)
+        request_id = request.scope.get("state", {}).get("request_id")
+        return Visit(request_id, address, request.headers.get("user-agent"))
 
 
 async def parameters(request: Request, body: Body) -> dict[str, str]:
