@@ -5,6 +5,8 @@ name (to find one row, to follow a run, to count what waits), the rule says "tru
 these are found by listening while everything is probed, so a new one is tried by itself.
 """
 
+import os
+import re
 import sys
 from collections.abc import Callable
 from types import CodeType
@@ -21,6 +23,9 @@ from tests.lab import Lab
 from tests.probes import Probe
 from tests.test_leaks import LINK, SCHEMA, answers, front_of, runs_of, told
 
+MOMENT = re.compile(r'"s[0-9]+"')
+"""Where a watcher of many runs goes on: a snapshot of the database, which moves with everybody's work."""
+
 Site = tuple[str, str]
 """The name of a rule, and the function that asks for it, or the rule's table."""
 
@@ -36,6 +41,9 @@ OPEN: dict[str, Any] = {
 
 NO_CLAUSES = {("access_level", "policy.access_shown")}
 """What the viewer may do somewhere, told to them; it narrows nothing. tests/test_grants.py has its values."""
+
+BACKED: dict[Site, str] = {}
+"""Clauses whose lack alone tells nothing, and what stands behind them."""
 
 CALLERS = ("analyst", "view guest", "idle machine")
 
@@ -80,7 +88,9 @@ async def fails(front: Front, world: World, asked: list[Probe]) -> bool:
 
 async def all_answers(front: Front, asked: list[Probe]) -> list[str]:
     """What the analyst is told; a foreign count shows when the foreign rows go."""
-    return [LINK.sub("link", answer) async for _, answer in answers(front, "analyst", asked)]
+    return [
+        MOMENT.sub("moment", LINK.sub("link", answer)) async for _, answer in answers(front, "analyst", asked)
+    ]
 
 
 async def without_the_stranger(world: World) -> None:
@@ -89,7 +99,11 @@ async def without_the_stranger(world: World) -> None:
     )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.skipif(
+    not os.environ.get("BIOSCOPE_TEST_CLAUSES"),
+    reason="It takes minutes: BIOSCOPE_TEST_CLAUSES=1 runs it, as `make test-services` does.",
+)
+@pytest.mark.timeout(900)
 async def test_without_any_one_clause_the_leak_test_fails(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,7 +128,7 @@ async def test_without_any_one_clause_the_leak_test_fails(
     with capsys.disabled():
         print(f"\n{len(sites)} clauses taken away one by one:")  # noqa: T201
         print(*(f"  {rule:24} {where}" for rule, where in sites), sep="\n")  # noqa: T201
-    assert missed == []
+    assert {site: BACKED.get(site) for site in missed} == BACKED
 
 
 @pytest.mark.timeout(300)
