@@ -100,8 +100,8 @@ async def without_the_stranger(world: World) -> None:
 
 
 @pytest.mark.skipif(
-    not os.environ.get("BIOSCOPE_TEST_CLAUSES"),
-    reason="It takes minutes: BIOSCOPE_TEST_CLAUSES=1 runs it, as `make test-services` does.",
+    not os.environ.get("BIOSCOPE_TEST_RIGHTS"),
+    reason="It takes minutes: BIOSCOPE_TEST_RIGHTS=1 runs it, as `make test-services` does.",
 )
 @pytest.mark.timeout(900)
 async def test_without_any_one_clause_the_leak_test_fails(
