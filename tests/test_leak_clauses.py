@@ -42,7 +42,12 @@ OPEN: dict[str, Any] = {
 NO_CLAUSES = {("access_level", "policy.access_shown")}
 """What the viewer may do somewhere, told to them; it narrows nothing. tests/test_grants.py has its values."""
 
-BACKED: dict[Site, str] = {}
+BACKED: dict[Site, str] = {
+    ("VISIBLE", "Device"): "every person sees devices, and schema/machines.py lets no machine select them",
+    ("visible_classifications", "live.overview._changed"): "_states asks again when it reads the runs",
+    ("visible_classifications", "live.overview._states"): "_changed has asked already",
+    ("visible_images", "resolvers.labels.of_datasets"): "who sees a dataset sees its images",
+}
 """Clauses whose lack alone tells nothing, and what stands behind them."""
 
 CALLERS = ("analyst", "view guest", "idle machine")
