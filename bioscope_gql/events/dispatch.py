@@ -104,4 +104,5 @@ class Dispatch:
             filename=None,
             origin=settings.app.public_url or "",
             to="worker",
+            sha256=row["sha256"],
         )

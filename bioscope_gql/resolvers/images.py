@@ -1,9 +1,9 @@
 """Pictures: taken in, recorded, shown. Bytes are announced, then stored, then their row is made."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -27,6 +27,8 @@ from bioscope_gql.vocabulary import AccessLevel, RejectionCode, ThumbnailSize, u
 COLUMNS = table_columns(Image, "t")
 THUMBNAIL_SECONDS = 600
 """A grid's links stay the same for some minutes, so that the browser's cache knows them."""
+
+T = TypeVar("T")
 
 logger = structlog.get_logger()
 
@@ -127,7 +129,7 @@ def _repeated(first: Outcome, file: UploadedFile) -> Outcome:
     return Stored(name, first.row, is_new=False) if isinstance(first, Stored) else Refused(name, first.reason)
 
 
-async def _all(parts: Sequence[Any]) -> list[Outcome]:
+async def _all(parts: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Run all to their end; where one fails, cancel the others and wait for them before it is raised."""
     try:
         async with asyncio.TaskGroup() as group:
@@ -211,10 +213,12 @@ class _Intake:
         self.services.wake_janitor()
 
     async def _write(self, key: str, file: UploadedFile, picture: Picture) -> None:
-        store = self.services.store
-        await store.put(key, file.path, content_type=picture.content_type, sha256=file.sha256)
-        for size, data in picture.thumbnails.items():
-            await store.put(thumbnail_key(key, size), data, content_type="image/webp", sha256=None)
+        put = self.services.store.put
+        small = [
+            put(thumbnail_key(key, size), data, content_type="image/webp", sha256=None)
+            for size, data in picture.thumbnails.items()
+        ]
+        await _all([put(key, file.path, content_type=picture.content_type, sha256=file.sha256), *small])
 
     async def _record(
         self, id: UUID, announced: UUID, key: str, file: UploadedFile, name: str, picture: Picture
@@ -276,4 +280,5 @@ def download_url(services: Services, row: Row, seconds: int, origin: str) -> str
         content_type=row["content_type"],
         filename=row["filename"],
         origin=origin,
+        sha256=row["sha256"],
     )

@@ -161,6 +161,18 @@ def read(root: Path, file: BinaryIO, start: int, size: int) -> bytes:
     return chunk
 
 
+def sha256(root: Path, file: BinaryIO, stopped: Event) -> str:
+    """Of all of an open file, in hex."""
+    digest, start = hashlib.sha256(), 0
+    with _trouble(root):
+        while chunk := os.pread(file.fileno(), COPY_BYTES, start):
+            if stopped.is_set():
+                raise Stopped
+            digest.update(chunk)
+            start += len(chunk)
+    return digest.hexdigest()
+
+
 def remove(root: Path, paths: Sequence[Path]) -> None:
     """Unlink what is there, and the directories that become empty."""
     with _trouble(root):
