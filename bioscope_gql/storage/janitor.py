@@ -65,6 +65,7 @@ async def tidy(database: Database, store: BlobStore, *, grace: timedelta) -> Com
         TooMuchToRemove: that would be more than a tenth of all objects; nothing is queued.
         StoreUnavailable: the store can't be listed.
     """
+    await store.check()  # which clears away what killed processes were writing
     found = await compare(database, store, grace=grace)
     logger.info(
         "store_compared", objects=found.objects, pictures=found.pictures, orphans=found.orphans,
