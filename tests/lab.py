@@ -65,10 +65,10 @@ class Place:
     embedded: bool = True
 
     @property
-    def s3_variables(self) -> dict[str, str]:
-        """The bucket, for a command of its own; none where the pictures lie in the folder."""
+    def store_variables(self) -> dict[str, str]:
+        """Where the pictures are, for a command of its own."""
         if self.s3 is None or self.s3.secret_key is None:
-            return {}
+            return {"BIOSCOPE_S3__DIRECTORY": str(self.folder / "files")}
         found = self.s3.model_dump(include={"endpoint", "access_key", "bucket"})
         secret = self.s3.secret_key.get_secret_value()
         return {

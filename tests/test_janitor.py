@@ -231,7 +231,9 @@ async def test_a_check_shows_every_difference_and_changes_none(lab: Lab) -> None
     anna = await lab.an_analyst()
     dataset = await anna.a_dataset()
     pictures = await some_pictures(anna, dataset, 3)
-    settings = {**variables(lab.place), **lab.place.s3_variables}
+    settings = variables(lab.place)
+    del settings["BIOSCOPE_S3__DIRECTORY"]
+    settings |= lab.place.store_variables
 
     same = await bioscope(lab.place.folder, "check", "--store", **settings)
 
