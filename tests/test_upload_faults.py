@@ -16,10 +16,8 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from pydantic import SecretStr
 
 from bioscope_gql.services import Services
-from bioscope_gql.settings import S3
 from bioscope_gql.storage import janitor
 from bioscope_gql.storage.comparison import Comparison
 from bioscope_gql.storage.folder import DRAFTS
@@ -27,7 +25,7 @@ from tests.grounds import variables
 from tests.lab import PATIENCE_SECONDS, Lab, Place, a_lab, a_picture, services_of
 from tests.lab_documents import UPLOAD
 from tests.processes import serving
-from tests.stores import a_minio
+from tests.stores import a_minio, settings_of
 
 LONG = bool(os.environ.get("BIOSCOPE_TEST_LONG"))
 CUTS, KILLS = (50, 10) if LONG else (6, 2)
@@ -140,14 +138,7 @@ async def test_a_store_that_stands_still_during_an_upload_leaves_nothing_once_it
 ) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as data, a_minio(Path(data)) as minio:
         await minio.start()
-        options = minio.options
-        s3 = S3(
-            endpoint=options.endpoint,
-            access_key=options.access_key,
-            secret_key=SecretStr(options.secret_key),
-            bucket=options.bucket,
-        )
-        async with a_lab(replace(place, s3=s3)) as lab:
+        async with a_lab(replace(place, s3=settings_of(minio.options))) as lab:
             anna = await lab.an_analyst()
             dataset = await anna.a_dataset()
             await anna.upload(dataset, [("first.png", a_picture(99))])
