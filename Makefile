@@ -32,7 +32,7 @@ dev: .venv/.runtime .venv/.web ## everything on this machine, serving until you 
 web: .venv/.runtime ## builds the explorer anew; make demo and make dev do it once
 	@$(PY) tools/build_web.py
 
-test: .venv/.dev ## says yes or no: behaviour, types, lint, formatting, printed contracts
+test: .venv/.dev .venv/.moto ## says yes or no: behaviour, types, lint, formatting, printed contracts
 	@exec $(PY) -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 services: ## a real Kafka and a real MinIO on loopback (once: installs them, which takes minutes)
@@ -95,7 +95,9 @@ lock: ## resolve the dependencies anew (needs uv); commit what changed
 	out=requirements$${group:+-$$group}.lock; \
 	uv pip compile pyproject.toml --group build $${group:+--group $$group --constraint requirements.lock} \
 	--universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	--no-emit-index-url --no-emit-find-links $(LOCK) --quiet --output-file $$out > /dev/null; done
+	--no-emit-index-url --no-emit-find-links $(LOCK) --quiet --output-file $$out > /dev/null; done; \
+	uv pip compile --group moto --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links $(LOCK) --quiet --output-file requirements-moto.lock > /dev/null
 
 # ------------------------------------------------------------------------------------ the environment
 # Interpreters are chosen by running them: a pyenv shim may exist and fail, Debian's python3 may lack venv.
@@ -134,4 +136,10 @@ $(PY):
 .venv/.dev: requirements-dev.lock .venv/.runtime
 	@echo 'Installing what its tests need ...'
 	@$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@touch $@
+
+# An S3 server for the tests; apart, because its libraries and ours exclude one another.
+.venv/.moto: requirements-moto.lock .venv/.dev
+	@$(PY) -m venv --clear .venv/moto
+	@$(PIP) --python .venv/moto/bin/python install --require-hashes --requirement requirements-moto.lock
 	@touch $@

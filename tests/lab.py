@@ -65,6 +65,17 @@ class Place:
     s3: S3 | None = None
     embedded: bool = True
 
+    @property
+    def store_variables(self) -> dict[str, str]:
+        """Where the pictures are, for a command of its own."""
+        if self.s3 is None or self.s3.secret_key is None:
+            return {"BIOSCOPE_S3__DIRECTORY": str(self.folder / "files")}
+        found = self.s3.model_dump(include={"endpoint", "access_key", "bucket"})
+        secret = self.s3.secret_key.get_secret_value()
+        return {
+            f"BIOSCOPE_S3__{name.upper()}": value for name, value in (found | {"secret_key": secret}).items()
+        }
+
     def settings(self, *, limits: Mapping[str, Any] | None = None, **app: Any) -> Settings:
         """Of an embedded stack or of real services, with topics that nobody else reads."""
         topics = KafkaTopics(

@@ -105,4 +105,5 @@ class Dispatch:
             filename=None,
             origin=settings.app.public_url or "",
             to="worker",
+            sha256=row["sha256"],
         )
