@@ -10,8 +10,10 @@ FROM python:3.13-slim AS build
 WORKDIR /source
 RUN python -m venv /opt/bioscope
 ENV PATH=/opt/bioscope/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-COPY requirements.lock ./
+COPY requirements.lock requirements-otel.lock ./
 RUN pip install --require-hashes --requirement requirements.lock
+# For app.traces_endpoint; nothing of it is loaded without.
+RUN pip install --require-hashes --requirement requirements-otel.lock
 COPY pyproject.toml README.md LICENSE piccolo_conf.py ./
 COPY piccolo_migrations piccolo_migrations
 COPY bioscope_gql bioscope_gql

@@ -281,7 +281,11 @@ def test_the_locks_name_every_requirement() -> None:
     runtime = names(PYPROJECT["project"]["dependencies"] + PYPROJECT["build-system"]["requires"])
     development = names(PYPROJECT["dependency-groups"]["dev"])
 
+    tracing = names(PYPROJECT["project"]["optional-dependencies"]["otel"])
+
     assert runtime - set(locked("requirements.lock")) == set()
+    assert tracing - set(locked("requirements-otel.lock")) == set()
+    assert tracing & set(locked("requirements.lock")) == set()
     assert development - set(locked("requirements-dev.lock")) == set()
 
 
@@ -292,7 +296,7 @@ def test_the_locks_agree() -> None:
     )
 
 
-@pytest.mark.parametrize("file", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("file", ["requirements.lock", "requirements-otel.lock", "requirements-dev.lock"])
 def test_a_lock_holds_names_versions_and_hashes_and_no_hosts(file: str) -> None:
     line = re.compile(r"[a-z0-9-]+==\S+( ; [^\\]+)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?")
     lines = (ROOT / file).read_text("utf-8").splitlines()
