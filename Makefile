@@ -91,9 +91,10 @@ down: ## stop those containers; their data stays
 
 lock: ## resolve the dependencies anew (needs uv); commit what changed
 	@command -v uv > /dev/null || { echo 'make lock needs uv: install it, for example with pipx.' >&2; exit 1; }
-	@set -e; for group in '' dev; do \
-	out=requirements$${group:+-$$group}.lock; \
-	uv pip compile pyproject.toml --group build $${group:+--group $$group --constraint requirements.lock} \
+	@set -e; for kind in '' otel dev; do \
+	out=requirements$${kind:+-$$kind}.lock; \
+	case $$kind in otel) more='--extra otel';; dev) more='--group dev';; *) more='';; esac; \
+	uv pip compile pyproject.toml --group build $$more $${more:+--constraint requirements.lock} \
 	--universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links $(LOCK) --quiet --output-file $$out > /dev/null; done; \
 	uv pip compile --group moto --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -25,6 +25,7 @@ from strawberry.execution import optimized_is_awaitable
 from bioscope_gql.errors import Refusal, Unauthenticated
 from bioscope_gql.live.places import Place
 from bioscope_gql.policy import Viewer
+from bioscope_gql.tracing import Span
 from bioscope_gql.transport.documents import Documents, InvalidDocument, Operation
 from bioscope_gql.transport.limits import Limits, TooComplex, refuse_above
 from bioscope_gql.transport.masking import FormattedError, describe, refused, rejected
@@ -80,6 +81,8 @@ class Call:
     operation: Operation | None = None
     """What was asked, once that is known."""
     began: float = field(default_factory=time.perf_counter)
+    span: Span | None = None
+    """Of the operation, where somebody traces it."""
 
     @classmethod
     def over(cls, connection: HTTPConnection, transport: Transport) -> "Call":
@@ -135,6 +138,9 @@ class Answer:
             return orjson.dumps({"errors": [describe(error, request_id)], "data": None})
 
 
+Beginner: TypeAlias = Callable[[Call], None]
+"""Takes note of a query or mutation that is about to run, in the task that runs it."""
+
 Observer: TypeAlias = Callable[[Call, Answer | None], None]
 """Takes note of a call that has ended, and of the last answer to it; without one the client left before."""
 
@@ -151,12 +157,14 @@ class Execution:
         limits: Limits,
         introspection: bool,
         permit: Permit | None = None,
+        begin: Beginner | None = None,
         observe: Observer,
     ) -> None:
         self.limits = limits
         self._permit = permit
         self.authenticator = authenticator
         self.observe = observe
+        self._begin = begin
         self._make_context = make_context
         self._schema = schema._schema
         self._documents = Documents(self._schema, limits, introspection=introspection)
@@ -170,6 +178,8 @@ class Execution:
         """
         operation = self._documents.find(request.query, request.operation_name)
         call.operation = operation
+        if self._begin is not None and operation.kind is not OperationType.SUBSCRIPTION:
+            self._begin(call)
         refuse_above("cost", self.limits.cost, operation.price.of(request.variables))
         return operation
 

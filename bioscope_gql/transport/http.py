@@ -23,6 +23,7 @@ from bioscope_gql.transport.documents import Operation
 from bioscope_gql.transport.execution import (
     Answer,
     Authenticator,
+    Beginner,
     Call,
     ContextFactory,
     Execution,
@@ -88,6 +89,7 @@ class GraphQLEndpoint:
         introspection: bool = True,
         allowed_origins: Collection[str] | None = None,
         permit: Permit | None = None,
+        begin: Beginner | None = None,
         observe: Observer = lambda _call, _answer: None,
         explorer: Callable[[], Response] | None = None,
     ) -> None:
@@ -102,6 +104,7 @@ class GraphQLEndpoint:
             limits=self._limits,
             introspection=introspection,
             permit=permit,
+            begin=begin,
             observe=observe,
         )
         self._uploads = Uploads(spool_directory, self._limits)
