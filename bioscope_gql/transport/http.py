@@ -21,6 +21,7 @@ from bioscope_gql.policy import Viewer
 from bioscope_gql.transport.bodies import Body
 from bioscope_gql.transport.documents import Operation
 from bioscope_gql.transport.execution import (
+    Alike,
     Answer,
     Authenticator,
     Call,
@@ -89,6 +90,7 @@ class GraphQLEndpoint:
         allowed_origins: Collection[str] | None = None,
         permit: Permit | None = None,
         observe: Observer = lambda _call, _answer: None,
+        alike: Alike = lambda _viewer, _call: None,
         explorer: Callable[[], Response] | None = None,
     ) -> None:
         """`allowed_origins` are those of other sites whose pages may open a socket, written as a
@@ -103,6 +105,7 @@ class GraphQLEndpoint:
             introspection=introspection,
             permit=permit,
             observe=observe,
+            alike=alike,
         )
         self._uploads = Uploads(spool_directory, self._limits)
         self._sockets = Sockets(self._execution, allowed_origins=allowed_origins or ())
