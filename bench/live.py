@@ -41,7 +41,7 @@ QUERY = """subscription ($id: ID!) { classificationUpdated(id: $id) { cursor
 LARGE = """subscription ($id: ID!) { classificationUpdated(id: $id) { cursor
   classification { id items(first: 100) { nodes { id status attempt image { id filename width height } } } }
   } }"""
-PASSWORD = "long enough for it"
+PASSWORD = "long enough for it"  # noqa: S105 -- of an account that lives as long as this
 MODEL = StaticModel(name="m", version="1")
 IDLE, LEAVING, STALLED, OTHERS = 1000, 500, 20, 20
 EVENT_SECONDS = 30.0

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 SMALL_BYTES = 4096
 
@@ -29,8 +30,8 @@ class Crowd:
 
     async def _connect(self, **options: Any) -> ClientConnection:
         opened = await connect(
-            self._address, subprotocols=["graphql-transport-ws"], compression=None, ping_interval=None,
-            proxy=None, **options,
+            self._address, subprotocols=[Subprotocol("graphql-transport-ws")], compression=None,
+            ping_interval=None, proxy=None, **options,
         )  # fmt: skip
         self._open.append(opened)
         init = {"type": "connection_init", "payload": {"authorization": f"Bearer {self._token}"}}
