@@ -207,8 +207,8 @@ async def test_a_file_of_100_megabytes_passes_through_without_being_held_in_memo
     fields = (
         b'--x\r\ncontent-disposition: form-data; name="operations"\r\n\r\n{"query": "mutation ($f: Upload!)'
         b' { upload(file: $f) { size } }", "variables": {"f": null}}\r\n--x\r\n'
-        b'content-disposition: form-data; name="map"\r\n\r\n{"0": ["variables.f"]}\r\n--x\r\ncontent-disposition: form-data; name="0";'
-        b' filename="a.png"\r\n\r\n'
+        b'content-disposition: form-data; name="map"\r\n\r\n{"0": ["variables.f"]}\r\n--x\r\n'
+        b'content-disposition: form-data; name="0"; filename="a.png"\r\n\r\n'
     )
 
     async def body() -> AsyncIterator[bytes]:
