@@ -1,7 +1,7 @@
 """The ASGI application of one replica: every route, and what stands around them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ class Application:
             permit=_permit,
             begin=_begin_traced(services) if settings.app.traces_endpoint else None,
             observe=_Observer(services.metrics),
+            alike=lambda viewer, call: _alike(settings, viewer, call),
             explorer=pages.explorer,
         )
         token = settings.app.metrics_token
@@ -145,6 +146,17 @@ class _Contexts:
 def _permit(operation: Operation, viewer: Viewer) -> None:
     """A machine gets no further than its scopes reach."""
     machines.permit(schema()._schema, operation.document, operation.name, viewer)
+
+
+def _alike(settings: Settings, viewer: Viewer | None, call: Call) -> Hashable:
+    """All of a subscriber that an answer may depend on; the age of the token is no part of it."""
+    return viewer and (
+        viewer.id,
+        viewer.role,
+        viewer.session,
+        frozenset(viewer.scopes),
+        _origin(settings, call.connection.scope),
+    )
 
 
 def _origin(settings: Settings, scope: Any) -> str:

@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
+from starlette.types import Message
 from structlog.testing import capture_logs
 
-from bioscope_gql.transport.limits import Limits
-from tests.door import TOKEN, Door, a_door
+from bioscope_gql.transport.limits import MIB, Limits
+from tests.door import TOKEN, Door, a_door, spool_empties
 from tests.malformed import Sent, everything
 
 FUZZED = int(os.environ.get("BIOSCOPE_FUZZED_REQUESTS", "300"))
@@ -144,3 +146,57 @@ async def test_nobodys_upload_of_100_megabytes_is_refused_before_it_is_kept(door
     answer = await door.http.post("/graphql", content=bytes_sent(), headers=headers)
     assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (401, "UNAUTHENTICATED")
     assert door.spooled() == []
+
+
+async def test_an_upload_without_a_token_is_refused_before_anything_of_it_is_read(door: Door) -> None:
+    """Read beneath the server: sockets have buffers that nobody reads."""
+    read, read_at_answer = 0, None
+
+    async def receive() -> Message:
+        nonlocal read
+        read += 65_536
+        return {"type": "http.request", "body": b"x" * 65_536, "more_body": read < 100 * MIB}
+
+    async def send(message: Message) -> None:
+        nonlocal read_at_answer
+        if message["type"] == "http.response.start":
+            assert message["status"] == 401
+            read_at_answer = read
+
+    headers = {
+        b"content-type": b"multipart/form-data; boundary=x",
+        b"content-length": b"104857600",
+        b"graphql-require-preflight": b"1",
+    }
+    scope = {"type": "http", "method": "POST", "path": "/graphql", "query_string": b""}
+    await door.endpoint({**scope, "headers": list(headers.items())}, receive, send)
+    assert read_at_answer == 0
+
+
+async def test_a_file_of_100_megabytes_passes_through_without_being_held_in_memory(door: Door) -> None:
+    process = psutil.Process()
+    highest = before = process.memory_info().rss
+    fields = (
+        b'--x\r\ncontent-disposition: form-data; name="operations"\r\n\r\n{"query": "mutation ($f: Upload!)'
+        b' { upload(file: $f) { size } }", "variables": {"f": null}}\r\n--x\r\n'
+        b'content-disposition: form-data; name="map"\r\n\r\n{"0": ["variables.f"]}\r\n--x\r\n'
+        b'content-disposition: form-data; name="0"; filename="a.png"\r\n\r\n'
+    )
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal highest
+        yield fields
+        for _ in range(1_600):
+            yield b"x" * 65_536
+            highest = max(highest, process.memory_info().rss)
+        yield b"\r\n--x--\r\n"
+
+    headers = {
+        "authorization": TOKEN,
+        "content-type": "multipart/form-data; boundary=x",
+        "graphql-require-preflight": "1",
+    }
+    answer = await door.http.post("/graphql", content=body(), headers=headers)
+    assert answer.json()["data"] == {"upload": {"size": 1_600 * 65_536}}
+    assert highest - before < 32 * MIB
+    await spool_empties(door)

@@ -21,6 +21,7 @@ from bioscope_gql.policy import Viewer
 from bioscope_gql.transport.bodies import Body
 from bioscope_gql.transport.documents import Operation
 from bioscope_gql.transport.execution import (
+    Alike,
     Answer,
     Authenticator,
     Beginner,
@@ -91,6 +92,7 @@ class GraphQLEndpoint:
         permit: Permit | None = None,
         begin: Beginner | None = None,
         observe: Observer = lambda _call, _answer: None,
+        alike: Alike = lambda _viewer, _call: None,
         explorer: Callable[[], Response] | None = None,
     ) -> None:
         """`allowed_origins` are those of other sites whose pages may open a socket, written as a
@@ -106,6 +108,7 @@ class GraphQLEndpoint:
             permit=permit,
             begin=begin,
             observe=observe,
+            alike=alike,
         )
         self._uploads = Uploads(spool_directory, self._limits)
         self._sockets = Sockets(self._execution, allowed_origins=allowed_origins or ())
