@@ -1,7 +1,7 @@
 """The same answers as Strawberry's documentation would have one write it.
 
-Types with their fields, a DataLoader for each edge, Strawberry's own ASGI application, its caches of parsed
-and of validated documents; the same tables, the same driver, the same token. Nothing of `bioscope_gql/schema`.
+Types with their fields, a DataLoader for each edge, Strawberry's own ASGI application, its caches
+of parsed and of validated documents; the same tables, the same driver, the same token.
 """
 
 import base64
@@ -27,7 +27,7 @@ from bioscope_gql.policy import Viewer
 from bioscope_gql.resolvers import accounts
 from bioscope_gql.services import Services
 
-BigInt = strawberry.scalar(int, name="BigInt", serialize=int, parse_value=int)  # type: ignore[call-overload]
+BigInt = strawberry.scalar(int, name="BigInt", serialize=int, parse_value=int)
 
 
 class Loaders:
@@ -35,13 +35,18 @@ class Loaders:
 
     def __init__(self, db: Database, viewer: Viewer) -> None:
         self.db, self.viewer = db, viewer
-        self.datasets = DataLoader(
-            self._by_id(f"select * from datasets where id = any($2::uuid[]) and id = {MINE}")
+        these = "id = any($2::uuid[])"
+        self.datasets = DataLoader(self._by_id(f"select * from datasets where {these} and id = {MINE}"))
+        self.users = DataLoader(
+            self._by_id("select * from users where id = any($2::uuid[]) and $1::uuid is not null")
         )
-        self.users = DataLoader(self._by_id("select * from users where id = any($2::uuid[]) and $1::uuid is not null"))
-        self.devices = DataLoader(self._by_id("select * from devices where id = any($2::uuid[]) and $1::uuid is not null"))
+        self.devices = DataLoader(
+            self._by_id("select * from devices where id = any($2::uuid[]) and $1::uuid is not null")
+        )
         self.latest = DataLoader(
-            self._by_id(f"select * from classification_results where id = any($2::uuid[]) and dataset = {MINE}")
+            self._by_id(
+                f"select * from classification_results where id = any($2::uuid[]) and dataset = {MINE}"
+            )
         )
         self.results = DataLoader(self._results)
         self.result_counts = DataLoader(self._result_counts)

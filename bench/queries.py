@@ -1,8 +1,8 @@
 """What queries cost the server, beside a handler written by hand and beside plain Strawberry.
 
 CPU time of the serving process per request, all three in turns in this run over the same tables: the whole
-of BioScope's endpoint (token, limits, visibility, edges), five handlers that ask PostgreSQL once and write the
-JSON (`handwritten.py`), and Strawberry's own application with DataLoaders (`plain.py`). All three give the same
+of BioScope's endpoint (token, limits, visibility, edges), five handlers that ask PostgreSQL and write JSON
+(`handwritten.py`), and Strawberry's own application with DataLoaders (`plain.py`). All three give the same
 answers, which is looked at first. Then what it costs to know who asks and to show no more than they may see,
 beyond the reads themselves.
 
@@ -41,6 +41,7 @@ from bioscope_gql.vocabulary import Role
 
 ROUNDS = 9
 WARM_UP = 20
+
 
 async def measure(requests: int) -> None:
     with tempfile.TemporaryDirectory(prefix="bioscope-bench-", dir="/tmp") as folder:
