@@ -291,30 +291,14 @@ class Lab:
 
     async def pictures(self, dataset: str, owner: str, count: int) -> list[str]:
         """Rows with small bytes in the store, as an upload leaves them, without what the intake costs."""
-        ids = [uuid7() for _ in range(count)]
+        ids, whose = [uuid7() for _ in range(count)], (UUID(dataset), UUID(owner))
         rows = []
         for number, id in enumerate(ids):
             data = f"picture {id}".encode()
             key = image_key(UUID(dataset), id)
             await self.services.store.put(key, data, content_type="image/png", sha256=None)
             digest = hashlib.sha256(data).hexdigest()
-            rows.append(
-                (
-                    id,
-                    f"{number}.png",
-                    "image/png",
-                    len(data),
-                    digest,
-                    key,
-                    8,
-                    8,
-                    8,
-                    3,
-                    1,
-                    UUID(dataset),
-                    UUID(owner),
-                )
-            )
+            rows.append((id, f"{number}.png", "image/png", len(data), digest, key, 8, 8, 8, 3, 1, *whose))
         await self.db.pool.copy_records_to_table(
             "images",
             records=rows,

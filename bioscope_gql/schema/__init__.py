@@ -7,6 +7,7 @@ from graphql import build_schema, lexicographic_sort_schema
 from graphql import print_schema as print_sdl
 from strawberry.schema.config import StrawberryConfig
 
+from bioscope_gql.schema import direct
 from bioscope_gql.schema.accounts import AccountMutations, AccountQueries
 from bioscope_gql.schema.classifications import (
     ClassificationMutations,
@@ -74,9 +75,11 @@ class Subscription(ClassificationSubscriptions):
 def schema() -> strawberry.Schema:
     """The schema, made once: it knows nothing of settings."""
     outcomes = [UploadedImage, DuplicateImage, RejectedFile]
-    return strawberry.Schema(
+    made = strawberry.Schema(
         Query, Mutation, Subscription, types=outcomes, config=StrawberryConfig(scalar_map=SCALARS)
     )
+    direct.mark(made)
+    return made
 
 
 def print_schema() -> str:

@@ -1,30 +1,17 @@
 """What a resolver of the schema can reach."""
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
 import strawberry
-from strawberry.dataloader import DataLoader
 
 from bioscope_gql.errors import Unauthenticated
 from bioscope_gql.live.places import Place
 from bioscope_gql.policy import Viewer, Visit
+from bioscope_gql.schema.loaders import Batch, Loader
 from bioscope_gql.services import Services
-
-Batch = Callable[[Sequence[Any]], Any]
-
-
-class Loader(DataLoader[Any, Any]):
-    """A DataLoader of which several wait for one row, and none takes it from the others.
-
-    When a field fails, graphql-core cancels its neighbours; without the shield that would cancel the row that
-    they wait for, and with it whoever else does, up to the request itself.
-    """
-
-    def load(self, key: Any) -> asyncio.Future[Any]:
-        return asyncio.shield(super().load(key))
 
 
 @dataclass(slots=True)
@@ -61,18 +48,8 @@ class Context:
         """The loader that goes by `name`, made on first use; it batches, and remembers by `key`."""
         found = self._loaders.get(name)
         if found is None:
-            found = self._loaders[name] = Loader(self._owned(batch), cache_key_fn=key)
+            found = self._loaders[name] = Loader(batch, key, self.tasks)
         return found
-
-    def _owned(self, batch: Batch) -> Batch:
-        async def load(keys: Sequence[Any]) -> Any:
-            task = asyncio.current_task()
-            if task is not None:
-                self.tasks.add(task)
-                task.add_done_callback(self.tasks.discard)
-            return await batch(keys)
-
-        return load
 
 
 Info = strawberry.Info[Context, None]

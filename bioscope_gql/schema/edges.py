@@ -1,14 +1,13 @@
 """Edges between types, declared and not coded.
 
-Each function here makes a field out of a foreign key. Its resolver goes through a DataLoader that
-reads the rows for all parents by one statement, narrowed to what the viewer may see.
+Each function here makes a field out of a foreign key. Its answer comes from a loader that reads the rows for
+all parents by one statement, narrowed to what the viewer may see.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-import strawberry
 from piccolo.columns import ForeignKey
 
 from bioscope_gql import tables
@@ -18,6 +17,8 @@ from bioscope_gql.resolvers import paging
 from bioscope_gql.resolvers.image_lists import of_model
 from bioscope_gql.resolvers.paging import Listing, Page, Wanted, Wish
 from bioscope_gql.schema.context import Context, Info
+from bioscope_gql.schema.loaders import Loader
+from bioscope_gql.schema.lookups import Found, Show, as_it_is, looked_up, looked_up_by_model
 from bioscope_gql.schema.views import row_id
 from bioscope_gql.tables import Table
 
@@ -49,31 +50,27 @@ def belongs_to(
     """
     column, target = key._meta.db_column_name, target_of(key)
 
-    async def resolve(root: Any, info: Info) -> Any:
+    def find(context: Context, root: Any) -> Found:
         id = root.row[column]
-        if id is None:
-            return None
-        row = await by_id(info.context, target, visible).load(id)
-        return None if row is None else show().of(row)
+        return None if id is None else (by_id(context, target, visible), id, show().of_any)
 
-    return strawberry.field(resolver=resolve, description=description)
+    return looked_up(find, description)
 
 
 def either(*choices: tuple[Key, Callable[[], type[Any]]], visible: Visibility) -> Any:
     """What the first of several foreign keys that is set points to, e.g. a person or a machine."""
     ways = [(key._meta.db_column_name, target_of(key), show) for key, show in choices]
 
-    async def resolve(root: Any, info: Info) -> Any:
+    def find(context: Context, root: Any) -> Found:
         for column, target, show in ways:
             if (id := root.row[column]) is not None:
-                row = await by_id(info.context, target, visible).load(id)
-                return None if row is None else show().of(row)
+                return by_id(context, target, visible), id, show().of_any
         return None
 
-    return strawberry.field(resolver=resolve)
+    return looked_up(find)
 
 
-def by_id(context: Context, table: type[Table], visible: Visibility | None = None) -> Any:
+def by_id(context: Context, table: type[Table], visible: Visibility | None = None) -> Loader:
     """A loader of rows of a table by their primary key."""
     rule = visible or VISIBLE[table]
 
@@ -87,14 +84,13 @@ def has_one(key: Key, show: Callable[[], type[Any]]) -> Any:
     """The one row that points here by a unique foreign key."""
     column, table = key._meta.db_column_name, owner_of(key)
 
-    async def resolve(root: Any, info: Info) -> Any:
+    def find(context: Context, root: Any) -> Found:
         async def load(ids: Sequence[UUID]) -> list[Row | None]:
-            return await _rows_by(info.context, table, column, VISIBLE[table], ids)
+            return await _rows_by(context, table, column, VISIBLE[table], ids)
 
-        row = await info.context.loader(("has_one", table, column), load).load(row_id(root))
-        return None if row is None else show().of(row)
+        return context.loader(("has_one", table, column), load), row_id(root), show().of_any
 
-    return strawberry.field(resolver=resolve)
+    return looked_up(find)
 
 
 async def _rows_by(
@@ -113,14 +109,17 @@ async def _rows_by(
 
 def page_under(context: Context, key: Key, listing: Listing, asked: Wish, parent: UUID) -> Awaitable[Page]:
     """A page of the rows that point to `parent`; the pages of all parents by one statement."""
+    page: Awaitable[Page] = _pages_under(context, key, listing, asked).load(parent)
+    return page
+
+
+def _pages_under(context: Context, key: Key, listing: Listing, asked: Wish) -> Loader:
     column = key._meta.db_column_name
 
     async def load(parents: Sequence[UUID]) -> list[Page]:
         return await paging.pages_under(context.services.db, context.viewer, listing, asked, column, parents)
 
-    loader = context.loader(("page", listing.name, column, asked.first, asked.after, asked.fingerprint), load)
-    page: Awaitable[Page] = loader.load(parent)
-    return page
+    return context.loader(("page", listing.name, column, asked.first, asked.after, asked.fingerprint), load)
 
 
 def count_under(context: Context, key: Key, listing: Listing, asked: Wish, parent: UUID) -> Awaitable[int]:
@@ -139,34 +138,33 @@ def aggregate(key: Key, expression: str, *, default: Any) -> Any:
     """A figure over the rows that point here, e.g. ``count(*)``; `default` where there are none."""
     column, table = key._meta.db_column_name, owner_of(key)
 
-    async def resolve(root: Any, info: Info) -> Any:
+    def find(context: Context, root: Any) -> Found:
         async def load(parents: Sequence[UUID]) -> list[Any]:
             args = Args([list(parents)])
-            rows = await info.context.services.db.rows(
+            rows = await context.services.db.rows(
                 f'select t."{column}" as parent, {expression} as value from {table._meta.tablename} t'
-                f' where t."{column}" = any($1::uuid[]) and {VISIBLE[table](info.context.viewer, args, "t")}'
+                f' where t."{column}" = any($1::uuid[]) and {VISIBLE[table](context.viewer, args, "t")}'
                 " group by 1",
                 *args,
             )
             found: Mapping[UUID, Any] = {row["parent"]: row["value"] for row in rows}
             return [found.get(parent, default) for parent in parents]
 
-        loader = info.context.loader(("aggregate", table, column, expression), load)
-        return await loader.load(row_id(root))
+        return context.loader(("aggregate", table, column, expression), load), row_id(root), as_it_is
 
-    return strawberry.field(resolver=resolve)
+    return looked_up(find)
 
 
 def all_of(key: Key, show: Callable[[], type[Any]], order: str, description: str) -> Any:
     """All rows that point here, in the order of a column; for what is few by nature, and shown whole."""
     column, table = key._meta.db_column_name, owner_of(key)
 
-    async def resolve(root: Any, info: Info) -> Any:
+    def find(context: Context, root: Any) -> Found:
         async def load(parents: Sequence[UUID]) -> list[list[Row]]:
             args = Args([list(parents)])
-            rows = await info.context.services.db.rows(
+            rows = await context.services.db.rows(
                 f"select {paging.table_columns(table, 't')} from {table._meta.tablename} t"
-                f' where t."{column}" = any($1::uuid[]) and {VISIBLE[table](info.context.viewer, args, "t")}'
+                f' where t."{column}" = any($1::uuid[]) and {VISIBLE[table](context.viewer, args, "t")}'
                 f' order by t."{order}", t.id',
                 *args,
             )
@@ -175,40 +173,45 @@ def all_of(key: Key, show: Callable[[], type[Any]], order: str, description: str
                 under[row[column]].append(row)
             return [under[parent] for parent in parents]
 
-        found = await info.context.loader(("all_of", table, column), load).load(row_id(root))
-        return [show().of(row) for row in found]
+        def shown(rows: Sequence[Row]) -> list[Any]:
+            return [show().of(row) for row in rows]
 
-    return strawberry.field(resolver=resolve, description=description)
+        return context.loader(("all_of", table, column), load), row_id(root), shown
+
+    return looked_up(find, description)
 
 
 NEWEST = Listing(tables.ClassificationResult, conditions=of_model)
 
 
-async def newest_result(context: Context, image: Row, wanted: Wanted) -> Row | None:
-    """The newest result of a picture: the one that the picture names, or that of the model in `wanted`."""
-    if wanted:
-        key, asked = tables.ClassificationResult.image, paging.wish(1, wanted=wanted)
-        page = await page_under(context, key, NEWEST, asked, image["id"])
-        return page.rows[0] if page.rows else None
-    id = image["latest_result"]
-    row: Row | None = None
-    if id is not None:
-        row = await by_id(context, tables.ClassificationResult).load(id)
-    return row
+def newest_result(show: Callable[[], type[Any]], description: str) -> Any:
+    """The newest result of a picture: the one that it names, or that of the model that is asked for."""
+
+    def find(context: Context, image: Any, wanted: Wanted) -> Found:
+        if wanted:
+            key, asked = tables.ClassificationResult.image, paging.wish(1, wanted=wanted)
+            loader = _pages_under(context, key, NEWEST, asked)
+            return loader, row_id(image), lambda page: show().of_any(page.rows[0] if page.rows else None)
+        id = image.row["latest_result"]
+        return None if id is None else (by_id(context, tables.ClassificationResult), id, show().of_any)
+
+    return looked_up_by_model(find, description)
 
 
 Read = Callable[[Database, Viewer, Sequence[UUID], Wanted], Awaitable[Sequence[Any]]]
 """What a resolver reads for many rows by one statement: an answer for each id, in their order."""
 
 
-async def each(info: Info, read: Read, id: UUID, wanted: Wanted) -> Any:
-    """What `read` has to say of a row; it is asked once for all rows that want the same."""
-    context = info.context
+def each(read: Read, show: Show, description: str) -> Any:
+    """What `read` has to say of a row and of a model; it is asked once for all rows that want the same."""
 
-    async def load(ids: Sequence[UUID]) -> Sequence[Any]:
-        return await read(context.services.db, context.viewer, ids, wanted)
+    def find(context: Context, root: Any, wanted: Wanted) -> Found:
+        async def load(ids: Sequence[UUID]) -> Sequence[Any]:
+            return await read(context.services.db, context.viewer, ids, wanted)
 
-    return await context.loader((read, tuple(sorted(wanted.items()))), load).load(id)
+        return context.loader((read, tuple(sorted(wanted.items()))), load), row_id(root), show
+
+    return looked_up_by_model(find, description)
 
 
 async def once(info: Info, read: Callable[[Database, Viewer, Any], Awaitable[Any]], about: Hashable) -> Any:
@@ -226,17 +229,17 @@ def computed(
 ) -> Any:
     """A value that the database works out for each row, and that may depend on the viewer."""
 
-    async def resolve(root: Any, info: Info) -> Any:
+    def find(context: Context, root: Any) -> Found:
         async def load(ids: Sequence[UUID]) -> list[Any]:
             args = Args([list(ids)])
-            value = expression(info.context.viewer, args, "t")
-            rows = await info.context.services.db.rows(
+            value = expression(context.viewer, args, "t")
+            rows = await context.services.db.rows(
                 f"select t.id, {value} as value from {table._meta.tablename} t where t.id = any($1::uuid[])",
                 *args,
             )
             found = {row["id"]: row["value"] for row in rows}
             return [found.get(id) for id in ids]
 
-        return await info.context.loader(("computed", table, expression), load).load(row_id(root))
+        return context.loader(("computed", table, expression), load), row_id(root), as_it_is
 
-    return strawberry.field(resolver=resolve, description=description)
+    return looked_up(find, description)

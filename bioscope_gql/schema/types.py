@@ -3,7 +3,6 @@
 from datetime import datetime
 
 import strawberry
-from strawberry import UNSET
 
 from bioscope_gql import policy, tables
 from bioscope_gql.errors import Refusal
@@ -41,7 +40,7 @@ from bioscope_gql.schema.inputs import (
 from bioscope_gql.schema.paging import Connection, has_many
 from bioscope_gql.schema.scalars import JSON, BigInt
 from bioscope_gql.schema.values import LabelCount, Measurement, PixelSize, Score
-from bioscope_gql.schema.views import View, row_id
+from bioscope_gql.schema.views import View
 from bioscope_gql.schema.words import (
     AccessLevel,
     ClassificationStatus,
@@ -105,14 +104,11 @@ class Dataset(View, Node, table=tables.Dataset):
         order_by=ClassificationOrder,
     )
 
-    @define.field
-    async def label_counts(
-        self, info: Info, model_name: str | None = UNSET, model_version: str | None = UNSET
-    ) -> list[LabelCount]:
-        """How many images each label won, newest result per image; the most frequent first."""
-        wanted = define.stated(model_name=model_name, model_version=model_version)
-        rows = await each(info, labels.of_datasets, row_id(self), wanted)
-        return [LabelCount(**row) for row in rows]
+    label_counts: list[LabelCount] = each(
+        labels.of_datasets,
+        lambda rows: [LabelCount(**row) for row in rows],
+        "How many images each label won, newest result per image; the most frequent first.",
+    )
 
 
 @define.type
@@ -167,19 +163,14 @@ class Image(View, Node, table=tables.Image):
         filter_by=ClassificationResultFilter,
     )
 
+    latest_result: "ClassificationResult | None" = newest_result(
+        lambda: ClassificationResult, "The newest result, of any model or of the one that is named."
+    )
+
     @define.field
     def analyzed(self) -> bool:
         """Whether any model has a result for it."""
         return self.row["latest_result"] is not None
-
-    @define.field
-    async def latest_result(
-        self, info: Info, model_name: str | None = UNSET, model_version: str | None = UNSET
-    ) -> "ClassificationResult | None":
-        """The newest result, of any model or of the one that is named."""
-        wanted = define.stated(model_name=model_name, model_version=model_version)
-        row = await newest_result(info.context, self.row, wanted)
-        return ClassificationResult.of_any(row)
 
     @define.field
     def pixel_size(self) -> PixelSize | None:

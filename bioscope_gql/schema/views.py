@@ -63,4 +63,4 @@ def column(name: str, description: str) -> Any:
     def resolve(root: Any) -> Any:
         return root.row[name]
 
-    return strawberry.field(resolver=resolve, description=description)
+    return strawberry.field(resolver=resolve, description=description, metadata={"column": name})

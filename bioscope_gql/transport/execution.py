@@ -17,7 +17,6 @@ from graphql.execution import (
     execute,
     execute_subscription_event,
 )
-from graphql.execution.executor_throwing_on_incremental import ExecutorThrowingOnIncremental
 from starlette.requests import HTTPConnection
 from strawberry.execution import optimized_is_awaitable
 
@@ -27,6 +26,7 @@ from bioscope_gql.live.places import Place
 from bioscope_gql.policy import Viewer
 from bioscope_gql.tracing import Span
 from bioscope_gql.transport.documents import Documents, InvalidDocument, Operation
+from bioscope_gql.transport.executor import ViewExecutor
 from bioscope_gql.transport.limits import Limits, refuse_above
 from bioscope_gql.transport.masking import FormattedError, describe, refused, rejected
 from bioscope_gql.transport.requests import GraphQLRequest, Malformed
@@ -246,7 +246,7 @@ class Execution:
             context_value=self._make_context(viewer, call),
             variable_values=variables,
             operation_name=operation.name,
-            executor_class=ExecutorThrowingOnIncremental,
+            executor_class=ViewExecutor,
             is_awaitable=IS_AWAITABLE,
             hide_suggestions=self._hide_suggestions,
         )
@@ -299,7 +299,7 @@ class Execution:
     async def _subscribe(
         self, operation: Operation, variables: dict[str, Any], viewer: Viewer | None, call: Call
     ) -> "Subscribed | Answer":
-        executor = ExecutorThrowingOnIncremental.build(
+        executor = ViewExecutor.build(
             self._schema,
             operation.document,
             None,

@@ -1,0 +1,64 @@
+"""Which fields are answered without Strawberry in between: columns of a view, and what lies in a loader.
+
+Said in the extensions of graphql-core's fields, which `transport/executor.py` reads.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import strawberry
+from graphql import GraphQLObjectType
+from strawberry.types.arguments import convert_arguments
+from strawberry.types.base import StrawberryObjectDefinition
+from strawberry.types.field import StrawberryField
+
+from bioscope_gql.schema.lookups import Lookup
+from bioscope_gql.schema.views import View
+
+DIRECT = "bioscope-direct"
+STRAWBERRY = "strawberry-definition"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The field shows this column of the row."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """The field shows what a lookup finds; `arguments` makes Python's arguments out of GraphQL's."""
+
+    lookup: Lookup
+    arguments: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+def mark(schema: strawberry.Schema) -> None:
+    """Note at each field of each view how it is answered, if that is direct."""
+    for each in schema._schema.type_map.values():
+        definition = each.extensions.get(STRAWBERRY)
+        if not (isinstance(each, GraphQLObjectType) and isinstance(definition, StrawberryObjectDefinition)):
+            continue
+        if issubclass(definition.origin, View):
+            for field in each.fields.values():
+                direct = _direct(schema, field.extensions[STRAWBERRY])
+                if direct is not None:
+                    field.extensions[DIRECT] = direct
+
+
+def _direct(schema: strawberry.Schema, field: StrawberryField) -> Column | Edge | None:
+    if field.base_resolver is None:
+        return Column(field.python_name)
+    if "column" in field.metadata:
+        return Column(field.metadata["column"])
+    lookup = field.metadata.get("lookup")
+    if lookup is None:
+        return None
+
+    def arguments(sent: Mapping[str, Any]) -> Mapping[str, Any]:
+        registry = schema.schema_converter.scalar_registry
+        return convert_arguments(dict(sent), field.arguments, registry, schema.config)
+
+    return Edge(lookup, arguments)

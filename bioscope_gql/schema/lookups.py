@@ -1,0 +1,75 @@
+"""Fields whose answer lies in a loader under a key that the row tells.
+
+`transport/executor.py` knows them: before it goes through a list it has the loaders read for all of its rows,
+and then takes each answer without waiting. Anywhere else they are resolvers like others.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import strawberry
+from strawberry import UNSET
+
+from bioscope_gql.schema import define
+from bioscope_gql.schema.context import Context, Info
+from bioscope_gql.schema.loaders import ABSENT, Loader
+
+Show = Callable[[Any], Any]
+Found = tuple[Loader, Any, Show] | None
+"""The loader, the key there, and how its answer is shown; None where the answer is null."""
+
+Find = Callable[..., Found]
+"""Takes a context, a view and the arguments of the field."""
+
+
+def as_it_is(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Where an answer is found."""
+
+    find: Find
+
+    def resolve(self, context: Context, root: Any, **arguments: Any) -> Any:
+        """The answer if it was read already, otherwise something to wait for."""
+        found = self.find(context, root, **arguments)
+        if found is None:
+            return None
+        loader, key, show = found
+        value = loader.peek(key)
+        return _later(loader, key, show) if value is ABSENT else show(value)
+
+
+async def _later(loader: Loader, key: Any, show: Show) -> Any:
+    return show(await loader.load(key))
+
+
+def looked_up(find: Find, description: str | None = None) -> Any:
+    """A field without arguments."""
+    lookup = Lookup(find)
+
+    def resolve(root: Any, info: Info) -> Any:
+        return lookup.resolve(info.context, root)
+
+    return strawberry.field(resolver=resolve, description=description, metadata={"lookup": lookup})
+
+
+def looked_up_by_model(find: Find, description: str) -> Any:
+    """A field that may be asked about one model; `find` is told which, as `wanted`."""
+
+    def find_wanted(
+        context: Context, root: Any, model_name: Any = UNSET, model_version: Any = UNSET
+    ) -> Found:
+        return find(context, root, define.stated(model_name=model_name, model_version=model_version))
+
+    lookup = Lookup(find_wanted)
+
+    def resolve(
+        root: Any, info: Info, model_name: str | None = UNSET, model_version: str | None = UNSET
+    ) -> Any:
+        return lookup.resolve(info.context, root, model_name=model_name, model_version=model_version)
+
+    return strawberry.field(resolver=resolve, description=description, metadata={"lookup": lookup})
