@@ -1,8 +1,7 @@
-"""Stops and restarts while people work: what was acknowledged stays, and whatever fails may be tried again."""
+"""Stops and restarts while people work: what was acknowledged stays, and what fails may be tried again."""
 
 import asyncio
 import itertools
-import json
 import signal
 import time
 from collections.abc import AsyncIterator
