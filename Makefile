@@ -67,7 +67,7 @@ docs: schema ## write all that is generated: those two and bioscope.example.yaml
 	$(call replace,bioscope.example.yaml)
 
 bench: .venv/.dev ## measure, each time beside a floor of the same work
-	@set -e; for each in pipeline queries logins; do echo "== $$each"; $(PY) bench/$$each.py; done
+	@set -e; for each in pipeline queries logins door live; do echo "== $$each"; $(PY) bench/$$each.py; done
 
 BENCH_DIR ?= /tmp/bioscope-bench
 
