@@ -10,9 +10,8 @@ tests=(
     tests/test_accounts.py tests/test_datasets.py tests/test_paging.py tests/test_queries.py
     tests/test_stores.py tests/test_s3.py                                               # storage
     tests/test_faults.py tests/test_large_runs.py tests/test_lock_order.py tests/test_poison.py
-    tests/test_worker.py tests/test_worker_batches.py tests/test_worker_pictures.py tests/test_worker_process.py
-    tests/test_deaths.py tests/test_examples.py                                         # workers
-    tests/test_leaks.py tests/test_leak_clauses.py                                                   # rights
+    tests/test_worker.py tests/test_worker_batches.py                                   # workers
+    tests/test_worker_pictures.py tests/test_worker_process.py
     tests/test_services.py                                                              # faults
 )
 
@@ -36,6 +35,5 @@ export BIOSCOPE_TEST_KAFKA=127.0.0.1:${KAFKA_PORT:-29092}
 keys=${MINIO_ROOT_USER:-bioscope}:${MINIO_ROOT_PASSWORD:-bioscope-secret}
 export BIOSCOPE_TEST_S3=http://$keys@127.0.0.1:${MINIO_PORT:-29000}
 export BIOSCOPE_TEST_HISTORIES=${BIOSCOPE_TEST_HISTORIES:-2000}
-export BIOSCOPE_TEST_RIGHTS=1
 # One after the other: several of them freeze the broker that all of them use.
 .venv/bin/python -m pytest "$@" "${tests[@]}"

@@ -18,7 +18,7 @@ from graphql import (
 from tests.paths import Place, Tree, Word, arguments, filled, len_of, places, wanted
 
 DEPTH = 4 if os.environ.get("BIOSCOPE_TEST_RIGHTS") else 3
-"""How far from a root field; `make test-services` goes one step further than `make test`."""
+"""How far from a root field; BIOSCOPE_TEST_RIGHTS=1 goes one step further than `make test`."""
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ async def without_the_stranger(world: World) -> None:
 
 @pytest.mark.skipif(
     not os.environ.get("BIOSCOPE_TEST_RIGHTS"),
-    reason="It takes minutes: BIOSCOPE_TEST_RIGHTS=1 runs it, as `make test-services` does.",
+    reason="It takes minutes: BIOSCOPE_TEST_RIGHTS=1 runs it.",
 )
 @pytest.mark.timeout(900)
 async def test_without_any_one_clause_the_leak_test_fails(
