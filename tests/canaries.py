@@ -225,7 +225,10 @@ async def peopled(lab: Lab) -> World:
 
 
 async def stand_still(lab: Lab) -> None:
-    """No worker goes off and no lease ends, however long the questions take."""
+    """No worker goes off, no job goes out and no lease ends, however long the questions take."""
+    await lab.until(
+        "select count(*) = 0 from classification_items where status = 'QUEUED' and lease_until is null"
+    )
     await lab.db.execute("update workers set last_seen_at = clock_timestamp() + interval '1 day'")
     await lab.db.execute(
         "update classification_items set lease_until = clock_timestamp() + interval '1 day'"
