@@ -11,6 +11,7 @@ tests=(
     tests/test_stores.py tests/test_s3.py                                               # storage
     tests/test_worker.py tests/test_worker_pictures.py tests/test_worker_process.py     # workers
     tests/test_faults.py tests/test_large_runs.py tests/test_lock_order.py tests/test_poison.py
+    tests/test_janitor.py tests/test_names.py tests/test_upload_faults.py
     tests/test_services.py                                                              # faults
 )
 
