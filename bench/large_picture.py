@@ -114,15 +114,11 @@ async def measure(side: int) -> int:
             down = time.perf_counter() - began
             watching.cancel()
     print(f"{size / 1e9:.2f} GB, {side} x {side} pixels of 16 bit in tiles of {TILE}")
-    print(
-        f"uploaded, examined, stored in {up:.1f} s; downloaded in ranges of {RANGE_BYTES >> 20} MiB in {down:.1f} s"
-    )
+    print(f"uploaded, examined, stored in {up:.1f} s; down in {RANGE_BYTES >> 20} MiB ranges in {down:.1f} s")
     print(f"memory of the API: {before / 1e6:.0f} MB before, {memory.own / 1e6:.0f} MB at its peak; "
           f"with the intake's processes {memory.family / 1e6:.0f} MB")  # fmt: skip
     print({name: value for name, value in image.items() if not name.endswith("Url")})
-    print(
-        f"thumbnail: {thumbnail.status_code}, {len(thumbnail.content)} bytes of {thumbnail.headers['content-type']}"
-    )
+    print(f"thumbnail: {thumbnail.status_code}, {len(thumbnail.content)} bytes")
     same = digest == image["sha256"] == got
     print("identical" if same else "NOT identical")
     return int(not same)
