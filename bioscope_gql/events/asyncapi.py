@@ -53,7 +53,7 @@ _JOB_HEADERS = {
         **{name: {"type": "string"} for name in ("model", "model-version", "attempt")},
         "traceparent": {
             "type": "string",
-            "description": "Of W3C Trace Context, where the server keeps traces. Send it along with the answers.",
+            "description": "W3C Trace Context, where traces are kept. Send it along with the answers.",
         },
     },
 }
