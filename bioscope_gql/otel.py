@@ -26,7 +26,7 @@ async def exporting(endpoint: str) -> AsyncIterator["Traces"]:
     resource = Resource.create({"service.name": "bioscope-gql", "service.version": __version__})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     exporter = OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces", timeout=EXPORT_SECONDS)
-    provider.add_span_processor(BatchSpanProcessor(exporter, export_timeout_millis=1000 * EXPORT_SECONDS))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     try:
         yield Traces(provider)
     finally:

@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.crews import ROOT, a_crew, announced, ended
-from tests.lab import Lab, Place, a_lab
+from tests.lab import Lab, Place, a_lab, a_picture
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 ME = "{ me { username } }"
@@ -72,15 +72,19 @@ async def test_one_trace_leads_from_the_operation_over_the_worker_to_the_result(
     async with a_lab(place, settings) as lab:
         ada = await lab.an_analyst()
         dataset = await ada.a_dataset()
-        await ada.images(dataset, 1)
+        await ada.upload(dataset, [("smear.png", a_picture())])
         async with a_crew(lab, ROOT / "examples" / "01_worker.py"):
             await announced(lab, "brightness")
             run = await ada.run(target={"datasetId": dataset}, modelName="brightness")
-            assert await ended(lab, run["id"], 60) in ("COMPLETED", "FAILED")
+            assert await ended(lab, run["id"], 60) == "COMPLETED"
         item = await lab.db.value("select id::text from classification_items")
 
     operation = collector.named("mutation runClassification")
-    sent, recorded = collector.named(f"send {topics.jobs}"), collector.named(f"record {topics.results}")
+    sent = collector.named(f"send {topics.jobs}")
+    # On a slow machine the worker also says that it has started.
+    answers = [span for span in collector.spans if span.name == f"record {topics.results}"]
+    [recorded] = [span for span in answers if attributes(span)["bioscope.answer"] == "ok"]
+    assert {span.parent_span_id for span in answers} == {sent.span_id}
     assert {span.trace_id for span in (sent, recorded)} == {operation.trace_id}
     assert (sent.parent_span_id, recorded.parent_span_id) == (operation.span_id, sent.span_id)
     assert (operation.kind, sent.kind, recorded.kind) == (
