@@ -9,11 +9,11 @@ import pytest
 from graphql import ExecutionResult, parse
 from graphql.execution import execute
 from graphql.execution.executor_throwing_on_incremental import ExecutorThrowingOnIncremental
-from strawberry.execution import optimized_is_awaitable
 
 from bioscope_gql.policy import Viewer
 from bioscope_gql.schema import schema
 from bioscope_gql.schema.context import Context
+from bioscope_gql.transport.execution import IS_AWAITABLE
 from bioscope_gql.transport.executor import ViewExecutor
 from bioscope_gql.vocabulary import Role
 from tests.lab import Lab
@@ -54,9 +54,9 @@ async def _executed(
         context_value=context,
         variable_values=variables,
         executor_class=how,
-        is_awaitable=optimized_is_awaitable,  # type: ignore[arg-type]
+        is_awaitable=IS_AWAITABLE,
     )
-    return await result if optimized_is_awaitable(result) else result
+    return await result if IS_AWAITABLE(result) else result
 
 
 def written(result: ExecutionResult) -> bytes:
