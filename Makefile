@@ -32,7 +32,7 @@ dev: .venv/.runtime .venv/.web ## everything on this machine, serving until you 
 web: .venv/.runtime ## builds the explorer anew; make demo and make dev do it once
 	@$(PY) tools/build_web.py
 
-test: .venv/.dev ## says yes or no: behaviour, types, lint, formatting, printed contracts
+test: .venv/.dev .venv/.moto ## says yes or no: behaviour, types, lint, formatting, printed contracts
 	@exec $(PY) -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 services: ## a real Kafka and a real MinIO on loopback (once: installs them, which takes minutes)
@@ -67,7 +67,7 @@ docs: schema ## write all that is generated: those two and bioscope.example.yaml
 	$(call replace,bioscope.example.yaml)
 
 bench: .venv/.dev ## measure, each time beside a floor of the same work
-	@set -e; for each in pipeline queries logins; do echo "== $$each"; $(PY) bench/$$each.py; done
+	@set -e; for each in pipeline queries logins door live; do echo "== $$each"; $(PY) bench/$$each.py; done
 
 BENCH_DIR ?= /tmp/bioscope-bench
 
@@ -91,11 +91,14 @@ down: ## stop those containers; their data stays
 
 lock: ## resolve the dependencies anew (needs uv); commit what changed
 	@command -v uv > /dev/null || { echo 'make lock needs uv: install it, for example with pipx.' >&2; exit 1; }
-	@set -e; for group in '' dev; do \
-	out=requirements$${group:+-$$group}.lock; \
-	uv pip compile pyproject.toml --group build $${group:+--group $$group --constraint requirements.lock} \
+	@set -e; for kind in '' otel dev; do \
+	out=requirements$${kind:+-$$kind}.lock; \
+	case $$kind in otel) more='--extra otel';; dev) more='--group dev';; *) more='';; esac; \
+	uv pip compile pyproject.toml --group build $$more $${more:+--constraint requirements.lock} \
 	--universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	--no-emit-index-url --no-emit-find-links $(LOCK) --quiet --output-file $$out > /dev/null; done
+	--no-emit-index-url --no-emit-find-links $(LOCK) --quiet --output-file $$out > /dev/null; done; \
+	uv pip compile --group moto --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links $(LOCK) --quiet --output-file requirements-moto.lock > /dev/null
 
 # ------------------------------------------------------------------------------------ the environment
 # Interpreters are chosen by running them: a pyenv shim may exist and fail, Debian's python3 may lack venv.
@@ -134,4 +137,10 @@ $(PY):
 .venv/.dev: requirements-dev.lock .venv/.runtime
 	@echo 'Installing what its tests need ...'
 	@$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@touch $@
+
+# An S3 server for the tests; apart, because its libraries and ours exclude one another.
+.venv/.moto: requirements-moto.lock .venv/.dev
+	@$(PY) -m venv --clear .venv/moto
+	@$(PIP) --python .venv/moto/bin/python install --require-hashes --requirement requirements-moto.lock
 	@touch $@

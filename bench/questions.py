@@ -89,7 +89,7 @@ async def prepare(services: Services) -> Ground:
     await db.execute(
         "insert into images (id, filename, content_type, file_size, sha256, storage_path, width, height,"
         " bit_depth, channels, frames, file_metadata, dataset, device, uploaded_by) select uuidv7(),"
-        " n || '.png', 'image/png', 1, lpad(to_hex(n), 64, '0'), 'x', 640, 480, 8, 3, 1,"
+        " n || '.png', 'image/png', 1, lpad(to_hex(n), 64, '0'), 'x' || n, 640, 480, 8, 3, 1,"
         " jsonb_build_object('Software', repeat('Microscope Suite 4.2 ', 10)),"
         " ($1::uuid[])[1 + n % cardinality($1)], $2, $3 from generate_series(1, $4::int) n",
         [dataset["id"] for dataset in made], device, viewer.id, PICTURES,

@@ -1,6 +1,7 @@
 """The ASGI application of one replica: every route, and what stands around them."""
 
 import time
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from bioscope_gql.services import Services
 from bioscope_gql.settings import Settings
 from bioscope_gql.storage.disk import DiskStore
 from bioscope_gql.storage.opening import signer_of
+from bioscope_gql.tracing import TRACEPARENT
 from bioscope_gql.transport import cookies
 from bioscope_gql.transport.addresses import client_address
 from bioscope_gql.transport.documents import Operation
@@ -59,7 +61,9 @@ class Application:
             introspection=settings.app.introspection,
             allowed_origins=settings.app.cors_origins,
             permit=_permit,
+            begin=_begin_traced(services) if settings.app.traces_endpoint else None,
             observe=_Observer(services.metrics),
+            alike=lambda viewer, call: _alike(settings, viewer, call),
             explorer=pages.explorer,
         )
         token = settings.app.metrics_token
@@ -144,6 +148,17 @@ def _permit(operation: Operation, viewer: Viewer) -> None:
     machines.permit(schema()._schema, operation.document, operation.name, viewer)
 
 
+def _alike(settings: Settings, viewer: Viewer | None, call: Call) -> Hashable:
+    """All of a subscriber that an answer may depend on; the age of the token is no part of it."""
+    return viewer and (
+        viewer.id,
+        viewer.role,
+        viewer.session,
+        frozenset(viewer.scopes),
+        _origin(settings, call.connection.scope),
+    )
+
+
 def _origin(settings: Settings, scope: Any) -> str:
     return settings.app.public_url or _own_address(scope)
 
@@ -157,16 +172,37 @@ class _Observer:
     def __call__(self, call: Call, answer: Answer | None) -> None:
         code = "CLIENT_LEFT" if answer is None else next(iter(answer.codes), "OK")
         operation = call.operation
+        if call.span is not None:
+            call.span.end(code)
         if operation is None:
             self._metrics.operations.labels("unknown", "", code).inc()
             return
-        kind, fields = operation.kind.value, operation.root_fields
-        field = next(iter(fields)) if len(fields) == 1 else "several"
+        kind, field = operation.kind.value, _field_of(operation)
         self._metrics.operations.labels(kind, field, code).inc()
         if operation.kind is not OperationType.SUBSCRIPTION:
             self._metrics.seconds.labels(kind, field).observe(time.perf_counter() - call.began)
         if answer is not None and answer.cost is not None:
             self._metrics.cost.observe(answer.cost["cost"])
+
+
+def _begin_traced(services: Services) -> Callable[[Call], None]:
+    """Spans of operations. A caller's own trace goes on in them only from behind proxies of ours."""
+    believes = services.settings.app.trusted_proxies > 0
+
+    def begin(call: Call) -> None:
+        operation = call.operation
+        carried = call.connection.headers.get(TRACEPARENT) if believes else None
+        if operation is not None:
+            name = f"{operation.kind.value} {_field_of(operation)}"
+            call.span = services.tracing.begin(name, carried)
+
+    return begin
+
+
+def _field_of(operation: Operation) -> str:
+    """The root field that an operation goes by. Its name would be the client's own word."""
+    fields = operation.root_fields
+    return next(iter(fields)) if len(fields) == 1 else "several"
 
 
 class _Figures:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -17,8 +18,12 @@ from bioscope_gql.live.signals import Signals
 from bioscope_gql.resolvers import models
 from bioscope_gql.services import Services
 from bioscope_gql.storage import janitor
+from bioscope_gql.storage.blobs import StoreUnavailable
 
 CLEAN_SECONDS = 30.0
+COMPARE_FIRST_SECONDS = 300.0
+"""So long after the start the store is compared with the table for the first time."""
+
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
 SETTLED_SECONDS = 30.0
@@ -72,6 +77,7 @@ class Replica:
             Duty("signals", signals.run),
             Duty("watchdog", signals.watchdog),
             Duty("janitor", self._clean),
+            Duty("comparison", self._compare),
         ]
 
     async def _clean(self) -> None:
@@ -80,6 +86,23 @@ class Replica:
         while True:
             await services.wake_janitor.wait(CLEAN_SECONDS)
             await janitor.work_off(services.db, services.store)
+
+    async def _compare(self) -> None:
+        """Queue the bytes that no picture refers to. What can't be done now is told, and done later."""
+        services = self.services
+        grace = timedelta(days=services.settings.limits.janitor_grace_days)
+        pause = min(janitor.period(grace).total_seconds(), COMPARE_FIRST_SECONDS)
+        while True:
+            await asyncio.sleep(pause)
+            pause = janitor.period(grace).total_seconds()
+            try:
+                await janitor.tidy(services.db, services.store, grace=grace)
+            except janitor.TooMuchToRemove as error:
+                logger.error("janitor_stopped", reason=str(error))  # noqa: TRY400 - the sentence says it all
+            except StoreUnavailable as error:
+                logger.warning("store_not_compared", reason=str(error))
+            else:
+                services.wake_janitor()
 
     @property
     def duties(self) -> Mapping[str, bool]:

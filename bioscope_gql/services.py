@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bioscope_gql import db
+from bioscope_gql import db, tracing
 from bioscope_gql.auth.keyfiles import KeyFiles
 from bioscope_gql.auth.passwords import Passwords
 from bioscope_gql.auth.rates import Rates
@@ -19,6 +19,7 @@ from bioscope_gql.settings import Settings
 from bioscope_gql.storage.blobs import BlobStore
 from bioscope_gql.storage.intake import Intake
 from bioscope_gql.storage.opening import store_of
+from bioscope_gql.tracing import Tracing, Untraced
 
 
 class Wake:
@@ -53,6 +54,7 @@ class Services:
     rates: Rates
     hub: Hub = field(default_factory=Hub)
     metrics: Metrics = field(default_factory=Metrics)
+    tracing: Tracing = field(default_factory=Untraced)
     wake_dispatch: Wake = field(default_factory=Wake)
     wake_janitor: Wake = field(default_factory=Wake)
 
@@ -81,6 +83,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         database_of(settings) as database,
         store_of(settings.s3) as store,
         Intake(settings.limits) as intake,
+        tracing.opened(settings.app.traces_endpoint) as traces,
     ):
         yield Services(
             settings=settings,
@@ -92,6 +95,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
                 keys, settings.auth.issuer, settings.auth.audience, 60 * settings.auth.access_minutes
             ),
             rates=Rates(database, settings.limits),
+            tracing=traces,
         )
 
 

@@ -64,6 +64,9 @@ class App(Section):
     """The address at which people reach this server; required by `serve` with the disk store."""
     metrics_token: Secret | None = None
     """Whoever brings it may read /metrics; left out: loopback only."""
+    traces_endpoint: Address | None = None
+    """Where traces go, by OTLP over HTTP, e.g. http://collector:4318; needs bioscope-gql[otel].
+    OTEL_EXPORTER_OTLP_HEADERS, OTEL_RESOURCE_ATTRIBUTES and OTEL_TRACES_SAMPLER count too. Left out: none."""
     introspection: bool = True
     """Whether clients may ask for the schema."""
     trusted_proxies: Annotated[int, Field(ge=0, le=16)] = 0

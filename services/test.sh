@@ -10,8 +10,8 @@ tests=(
     tests/test_accounts.py tests/test_datasets.py tests/test_paging.py tests/test_queries.py
     tests/test_stores.py tests/test_s3.py                                               # storage
     tests/test_faults.py tests/test_large_runs.py tests/test_lock_order.py tests/test_poison.py
-    tests/test_worker.py tests/test_worker_batches.py tests/test_worker_pictures.py tests/test_worker_process.py
-    tests/test_deaths.py tests/test_examples.py                                         # workers
+    tests/test_worker.py tests/test_worker_batches.py                                   # workers
+    tests/test_worker_pictures.py tests/test_worker_process.py
     tests/test_services.py                                                              # faults
 )
 

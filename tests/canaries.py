@@ -77,6 +77,10 @@ class World:
     groups: dict[str, Group] = field(default_factory=dict)
     dead_letter: str = ""
     model: str = ""
+    sessions: dict[str, str] = field(default_factory=dict)
+    """Whose each login session is, by its id."""
+    machine: str = ""
+    """A service account that has no grant, which only admins know of."""
 
     @property
     def ids(self) -> list[str]:
@@ -85,14 +89,17 @@ class World:
             ids[0] for name in ("A", "B") if name in self.groups for ids in self.groups[name].ids.values()
         ]
         owners = [self.callers[name].id for name in ("owner", "stranger")]
-        return [*rows, *owners, self.dead_letter, self.model]
+        sessions = [id for id, user in self.sessions.items() if user in owners]
+        return [*rows, *owners, *sessions, self.dead_letter, self.model, self.machine]
 
     def forbidden(self, name: str) -> set[str]:
         """Every text and id that this caller should never be told."""
         caller = self.callers[name]
+        foreign = {id for id, user in self.sessions.items() if user != caller.id}
         if name == "admin":
-            return set()
-        never = {each.email for each in self._others(name)} | {LETTER, self.dead_letter}
+            return foreign
+        never = {each.email for each in self._others(name)} | {LETTER, self.dead_letter, self.machine}
+        never |= foreign
         if caller.person is None:
             never.add(self.model)
         for group in self.groups.values():
@@ -208,12 +215,20 @@ async def peopled(lab: Lab) -> World:
         uuid7(), UUID(dataset), uploading.id,
     )  # fmt: skip
     await world.note_grants()
+    idle = world.callers["idle machine"].viewer
+    assert idle is not None
+    world.machine = str(idle.id)
+    sessions = await lab.db.rows('select id::text, "user"::text as user from login_sessions')
+    world.sessions = {row["id"]: row["user"] for row in sessions}
     await stand_still(lab)
     return world
 
 
 async def stand_still(lab: Lab) -> None:
-    """No worker goes off and no lease ends, however long the questions take."""
+    """No worker goes off, no job goes out and no lease ends, however long the questions take."""
+    await lab.until(
+        "select count(*) = 0 from classification_items where status = 'QUEUED' and lease_until is null"
+    )
     await lab.db.execute("update workers set last_seen_at = clock_timestamp() + interval '1 day'")
     await lab.db.execute(
         "update classification_items set lease_until = clock_timestamp() + interval '1 day'"

@@ -17,7 +17,6 @@ from pathlib import Path
 import asyncpg
 import pytest
 import pytest_asyncio
-from pydantic import SecretStr
 
 from bioscope_gql import migrations
 from bioscope_gql.embedded.stack import Stack
@@ -67,12 +66,7 @@ async def a_bucket() -> AsyncIterator[S3 | None]:
         return
     options = stores.s3_options()
     async with stores.an_s3_store(options):
-        yield S3(
-            endpoint=options.endpoint,
-            access_key=options.access_key,
-            secret_key=SecretStr(options.secret_key),
-            bucket=options.bucket,
-        )
+        yield stores.settings_of(options)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -65,6 +65,17 @@ class Place:
     s3: S3 | None = None
     embedded: bool = True
 
+    @property
+    def store_variables(self) -> dict[str, str]:
+        """Where the pictures are, for a command of its own."""
+        if self.s3 is None or self.s3.secret_key is None:
+            return {"BIOSCOPE_S3__DIRECTORY": str(self.folder / "files")}
+        found = self.s3.model_dump(include={"endpoint", "access_key", "bucket"})
+        secret = self.s3.secret_key.get_secret_value()
+        return {
+            f"BIOSCOPE_S3__{name.upper()}": value for name, value in (found | {"secret_key": secret}).items()
+        }
+
     def settings(self, *, limits: Mapping[str, Any] | None = None, **app: Any) -> Settings:
         """Of an embedded stack or of real services, with topics that nobody else reads."""
         topics = KafkaTopics(
@@ -280,30 +291,14 @@ class Lab:
 
     async def pictures(self, dataset: str, owner: str, count: int) -> list[str]:
         """Rows with small bytes in the store, as an upload leaves them, without what the intake costs."""
-        ids = [uuid7() for _ in range(count)]
+        ids, whose = [uuid7() for _ in range(count)], (UUID(dataset), UUID(owner))
         rows = []
         for number, id in enumerate(ids):
             data = f"picture {id}".encode()
             key = image_key(UUID(dataset), id)
             await self.services.store.put(key, data, content_type="image/png", sha256=None)
             digest = hashlib.sha256(data).hexdigest()
-            rows.append(
-                (
-                    id,
-                    f"{number}.png",
-                    "image/png",
-                    len(data),
-                    digest,
-                    key,
-                    8,
-                    8,
-                    8,
-                    3,
-                    1,
-                    UUID(dataset),
-                    UUID(owner),
-                )
-            )
+            rows.append((id, f"{number}.png", "image/png", len(data), digest, key, 8, 8, 8, 3, 1, *whose))
         await self.db.pool.copy_records_to_table(
             "images",
             records=rows,

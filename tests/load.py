@@ -13,6 +13,9 @@ from tests.lab import Lab, Person, Place
 LONG = bool(os.environ.get("BIOSCOPE_TEST_LONG"))
 """Outages longer, load heavier and rounds many."""
 
+BUSY = {"runs_per_minute": 1_000_000}
+"""Limits for people who order more runs than anybody would."""
+
 
 @dataclass
 class Orders:
@@ -122,6 +125,7 @@ def variables(settings: Settings, at: Place) -> dict[str, str]:
         "AUTH__KEYS": settings.auth.keys[0],
         "APP__PUBLIC_URL": "http://127.0.0.1",
         "LIMITS__LEASE_SECONDS": settings.limits.lease_seconds,
+        "LIMITS__RUNS_PER_MINUTE": settings.limits.runs_per_minute,
     }
     found |= {f"KAFKA__TOPICS__{name.upper()}": topic for name, topic in settings.kafka.topics}
     for name in ("endpoint", "access_key", "bucket", "directory"):

@@ -1,18 +1,24 @@
-"""Stores to test with: the disk store, and S3 where the environment names a server.
+"""Stores to test with: the disk store, and S3 by moto or the server that the environment names.
 
 BIOSCOPE_TEST_S3 is an endpoint with its keys, e.g. http://user:secret@127.0.0.1:9000; BIOSCOPE_TEST_MINIO is
-the path of a MinIO program, for the tests that start a server of their own to freeze and to kill it.
+the path of a MinIO program, for the tests that start a server of their own to freeze and to kill it. Without
+the former, moto answers (make installs it beside .venv); it checks neither keys nor links nor checksums.
 """
 
 import asyncio
+import atexit
 import os
+import re
 import shutil
 import socket
 import subprocess
+import threading
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +27,9 @@ from xml.etree import ElementTree as ET
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
+from bioscope_gql import settings
 from bioscope_gql.storage.blobs import BlobStore
 from bioscope_gql.storage.disk import DiskStore
 from bioscope_gql.storage.links import LinkSigner
@@ -29,6 +37,7 @@ from bioscope_gql.storage.s3 import S3Options, S3Store
 
 SECRET = b"a secret of thirty-two bytes ...."
 S3, MINIO = "BIOSCOPE_TEST_S3", "BIOSCOPE_TEST_MINIO"
+MOTO = Path(__file__).parents[1] / ".venv/moto/bin/moto_server"
 USER, PASSWORD = "bioscope", "bioscope-secret"
 
 
@@ -36,11 +45,32 @@ def a_disk_store(folder: Path, **options: Any) -> DiskStore:
     return DiskStore(folder, LinkSigner(SECRET), **options)
 
 
-def s3_options() -> S3Options:
-    """A bucket of its own, which is not there yet, at the server that the environment names."""
-    address = os.environ.get(S3)
-    if not address:
+def real_s3_options() -> S3Options:
+    """As `s3_options`, at a server that refuses what it should."""
+    if not os.environ.get(S3):
         pytest.skip(f"{S3} names no S3 server with its keys, like http://user:secret@127.0.0.1:9000")
+    return s3_options()
+
+
+@cache
+def moto() -> str:
+    """The address of a moto server, which ends with this process."""
+    if not MOTO.exists():
+        pytest.skip(f"Neither is {MOTO} installed (make .venv/.moto) nor does {S3} name an S3 server")
+    process = subprocess.Popen(
+        [MOTO, "-H", "127.0.0.1", "-p", "0"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    atexit.register(process.kill)
+    lines = process.stderr or ()
+    address = next(found[0] for line in lines if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
+    # Whoever does not read its requests stops it once the pipe is full.
+    threading.Thread(target=lambda: deque(lines, maxlen=0), daemon=True).start()
+    return address.replace("//", f"//{USER}:{PASSWORD}@")
+
+
+def s3_options() -> S3Options:
+    """A bucket of its own, which is not there yet, at the server that the environment names, else at moto."""
+    address = os.environ.get(S3) or moto()
     parts = urlsplit(address)
     endpoint = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
     return S3Options(
@@ -49,6 +79,16 @@ def s3_options() -> S3Options:
         secret_key=parts.password or "",
         bucket=f"bioscope-test-{uuid4().hex[:12]}",
         create_bucket=True,
+    )
+
+
+def settings_of(options: S3Options) -> settings.S3:
+    """What a server must be told to use this bucket."""
+    return settings.S3(
+        endpoint=options.endpoint,
+        access_key=options.access_key,
+        secret_key=SecretStr(options.secret_key),
+        bucket=options.bucket,
     )
 
 

@@ -1,10 +1,13 @@
 """The files that people deploy with say what the code says. There is no engine here to run them."""
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -194,8 +197,8 @@ def test_our_containers_may_do_little(service: str) -> None:
 def test_the_image_runs_as_nobody_and_installs_from_the_lock() -> None:
     steps = [line.split() for line in DOCKERFILE.splitlines() if line]
     froms = [index for index, step in enumerate(steps) if step[0] == "FROM"]
-    assert len(froms) == 2
-    assert [step for step in steps[froms[1] :] if step[0] == "USER"] == [["USER", "bioscope"]]
+    assert len(froms) == 3
+    assert [step for step in steps[froms[-1] :] if step[0] == "USER"] == [["USER", "bioscope"]]
     assert "RUN pip install --require-hashes --requirement requirements.lock" in DOCKERFILE
     assert all("-slim" in steps[index][1] for index in froms)
 
@@ -210,8 +213,45 @@ def test_the_image_is_given_all_that_it_copies() -> None:
         if line.startswith("COPY") and "--from" not in line
         for source in shlex.split(line)[1:-1]
     }
-    assert copied == admitted
+    assert {name.partition("/")[0] for name in copied} == admitted
     assert [name for name in sorted(copied) if not (ROOT / name).exists()] == []
+
+
+def test_the_image_holds_the_explorer_built_from_its_lock() -> None:
+    """Where Vite puts it is what the second stage takes, before the wheel is made of it."""
+    said = re.search(r"outDir: '(.+)'", (ROOT / "web" / "vite.config.js").read_text("utf-8"))
+    assert said is not None
+    built = Path(os.path.normpath(Path("/source/web", said[1])))
+    lines = DOCKERFILE.splitlines()
+    taken = lines.index(f"COPY --from=web {built} {built.relative_to('/source')}")
+    assert lines.index("RUN npm ci --no-audit --no-fund") < lines.index("RUN npm run build") < taken
+    assert [number for number, line in enumerate(lines) if line.startswith("RUN pip install --no-deps")] > [
+        taken
+    ]
+    # None of it comes from the machine that builds the image.
+    refused = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    assert {f"{built.relative_to('/source')}", "**/node_modules"} <= set(refused)
+
+
+def test_a_wheel_holds_the_explorer_once_it_is_built(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("bioscope_gql", "piccolo_migrations"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("static", "__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "piccolo_conf.py"):
+        shutil.copy(ROOT / name, source)
+    assets = source / "bioscope_gql" / "web" / "static" / "assets"
+    assets.mkdir(parents=True)
+    (assets / "index-1.js").write_text("export {}")
+    (assets.parent / "index.html").write_text("<!doctype html>")
+
+    command = [sys.executable, "-m", "pip", "wheel", ".", "--no-deps", "--no-build-isolation", "--quiet"]
+    subprocess.run([*command, "--wheel-dir", str(tmp_path)], check=True, cwd=source, timeout=100)
+
+    [wheel] = tmp_path.glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    assert {"bioscope_gql/web/static/index.html", "bioscope_gql/web/static/assets/index-1.js"} <= held
+    assert {"bioscope_gql/web/pages/start.html", "bioscope_gql/py.typed", "piccolo_conf.py"} <= held
 
 
 def test_the_image_holds_the_migrations() -> None:
@@ -241,7 +281,11 @@ def test_the_locks_name_every_requirement() -> None:
     runtime = names(PYPROJECT["project"]["dependencies"] + PYPROJECT["build-system"]["requires"])
     development = names(PYPROJECT["dependency-groups"]["dev"])
 
+    tracing = names(PYPROJECT["project"]["optional-dependencies"]["otel"])
+
     assert runtime - set(locked("requirements.lock")) == set()
+    assert tracing - set(locked("requirements-otel.lock")) == set()
+    assert tracing & set(locked("requirements.lock")) == set()
     assert development - set(locked("requirements-dev.lock")) == set()
 
 
@@ -252,7 +296,7 @@ def test_the_locks_agree() -> None:
     )
 
 
-@pytest.mark.parametrize("file", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("file", ["requirements.lock", "requirements-otel.lock", "requirements-dev.lock"])
 def test_a_lock_holds_names_versions_and_hashes_and_no_hosts(file: str) -> None:
     line = re.compile(r"[a-z0-9-]+==\S+( ; [^\\]+)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?")
     lines = (ROOT / file).read_text("utf-8").splitlines()

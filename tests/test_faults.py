@@ -23,7 +23,7 @@ from bioscope_gql.embedded.postgres import Postgres
 from tests.answerer import Answerer
 from tests.lab import Place, Refused, a_lab, unwrapped
 from tests.lab_documents import RUN
-from tests.load import LONG, Orders, balanced, books, finished, until, variables
+from tests.load import BUSY, LONG, Orders, balanced, books, finished, until, variables
 from tests.processes import a_folder, serving
 
 KILLS = 20 if LONG else 3
@@ -62,7 +62,7 @@ class Customers:
 
 
 async def test_of_runs_that_a_killed_server_had_taken_none_is_lost_stuck_or_doubled(place: Place) -> None:
-    settings = place.settings(limits={"lease_seconds": 3})
+    settings = place.settings(limits={**BUSY, "lease_seconds": 3})
     async with Answerer(place.bootstrap_servers, settings.kafka.topics).at_work():
         async with a_lab(place, settings) as lab:
             await lab.until("select count(*) > 0 from workers")
@@ -134,7 +134,7 @@ class Database:
 
 async def test_a_database_that_stops_while_runs_are_made_and_answered_loses_none(place: Place) -> None:
     async with a_database(place) as (at, database):
-        settings = at.settings(limits={"lease_seconds": 3})
+        settings = at.settings(limits={**BUSY, "lease_seconds": 3})
         async with (
             a_lab(at, settings) as lab,
             Answerer(at.bootstrap_servers, settings.kafka.topics).at_work(),

@@ -55,10 +55,12 @@ class Site:
     async def put(self, data: bytes) -> None:
         await self.store.put(KEY, data, content_type="image/png", sha256=None)
 
-    def link(self, filename: str | None = None, content_type: str = "image/png") -> str:
+    def link(
+        self, filename: str | None = None, content_type: str = "image/png", sha256: str | None = None
+    ) -> str:
         origin = f"http://127.0.0.1:{self.port}"
         return self.store.presign_get(
-            KEY, seconds=60, content_type=content_type, filename=filename, origin=origin
+            KEY, seconds=60, content_type=content_type, filename=filename, origin=origin, sha256=sha256
         )
 
     async def get(self, link: str | None = None, **headers: str) -> httpx.Response:

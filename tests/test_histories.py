@@ -157,7 +157,7 @@ async def begun(services: Services, pictures: int = PICTURES) -> History:
     await services.db.execute(
         "insert into images (id, filename, content_type, file_size, sha256, storage_path, width, height,"
         " bit_depth, channels, frames, dataset) select uuidv7(), 'a', 'image/png', 1,"
-        " lpad(to_hex(n), 64, '0'), 'x', 1, 1, 8, 1, 1, $1 from generate_series(1, $2::int) n",
+        " lpad(to_hex(n), 64, '0'), 'x' || uuidv7(), 1, 1, 8, 1, 1, $1 from generate_series(1, $2::int) n",
         dataset["id"], pictures,
     )  # fmt: skip
     run = await classifications.run(services, viewer, Order(Target(dataset=dataset["id"]), "m"))

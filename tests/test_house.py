@@ -43,9 +43,11 @@ CEILING = {
     "metrics": "errors",
     "migrations": "errors",
     "observability": "errors",
+    "otel": "errors",
     "services": "policy",
     "setting": "errors",
     "storage": "tables",
+    "tracing": "errors",
     "web": "vocabulary",
     "worker": "vocabulary",
 }

@@ -280,7 +280,7 @@ async def test_a_thousand_rows_are_seen_once_each_while_others_come_and_go(lab: 
     await lab.db.execute(
         "insert into images (id, filename, content_type, file_size, sha256, storage_path, width, height,"
         " bit_depth, channels, frames, dataset) select uuidv7(), n || '.png', 'image/png', 1 + n % 9,"
-        " lpad(to_hex(n), 64, '0'), 'x', 8, 8, 8, 3, 1, $1::text::uuid from generate_series(1, 1000) n",
+        " lpad(to_hex(n), 64, '0'), 'x' || n, 8, 8, 8, 3, 1, $1::text::uuid from generate_series(1, 1000) n",
         dataset,
     )
     for order in ({"field": "CREATED_AT"}, {"field": "FILE_SIZE", "direction": "ASC"}):

@@ -10,7 +10,7 @@ import pytest
 
 from tests.answerer import Answerer
 from tests.lab import Lab, Person, Place, a_lab
-from tests.load import LONG, finished
+from tests.load import BUSY, LONG, finished
 from tests.test_lifecycle import change, delete_images
 
 SECONDS = 60 if LONG else 3
@@ -96,7 +96,7 @@ class Crowd:
 
 
 async def test_what_locks_one_dataset_at_once_refuses_nobody_and_leaves_true_counters(place: Place) -> None:
-    settings = place.settings(limits={"lease_seconds": 1})
+    settings = place.settings(limits={**BUSY, "lease_seconds": 1})
     kafka = settings.kafka
     worker = Answerer(
         place.bootstrap_servers,

@@ -13,7 +13,7 @@ TOOLS = ("make", "sh", "rm", "touch", "sed", "expand", "tr", "od", "mkdir", "mv"
 FITS = """#!/bin/sh
 case "$1 $2" in
 "-c import sys; print"*) echo "{name}" ;;
-"-m venv") mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
+"-m venv") for where; do :; done; mkdir -p "$where/bin"; cp "$0" "$where/bin/python" ;;
 *) [ "$1" = -c ] || printf '%s' "$*;" >> calls ;;
 esac
 """
@@ -33,6 +33,7 @@ class Folder:
             "pyproject.toml",
             "requirements.lock",
             "requirements-dev.lock",
+            "requirements-moto.lock",
             ".env.example",
         ):
             shutil.copy(ROOT / name, path)
@@ -123,7 +124,8 @@ def test_a_named_python_that_does_not_do_changes_nothing(folder: Folder) -> None
 
 def test_everything_is_installed_from_hashed_locks_and_only_once(folder: Folder) -> None:
     folder.has("python3", FITS)
-    pip = "-m pip --quiet --disable-pip-version-check --no-input install"
+    options = "-m pip --quiet --disable-pip-version-check --no-input"
+    pip, apart = f"{options} install", f"{options} --python .venv/moto/bin/python install"
 
     first = folder.make("test", "ARGS=-k runs")
 
@@ -131,6 +133,7 @@ def test_everything_is_installed_from_hashed_locks_and_only_once(folder: Folder)
         f"{pip} --require-hashes --requirement requirements.lock",
         f"{pip} --no-deps --no-build-isolation --editable .",
         f"{pip} --require-hashes --requirement requirements-dev.lock",
+        f"{apart} --require-hashes --requirement requirements-moto.lock",
         "-m pytest --numprocesses auto --dist loadfile -k runs",
     ]
     assert "Installing what BioScope needs" in first.stdout

@@ -155,7 +155,8 @@ async def test_others_see_nothing_until_they_may_and_nothing_once_they_may_not(l
         await lab.grant(job["datasetId"], bob, "VIEW")
         await worker.answer(job)
         await until_told(updates, run, "COMPLETED")
-        await lab.db.execute("delete from dataset_grants where dataset = $1", UUID(job["datasetId"]))
+        taken = 'delete from dataset_grants where dataset = $1 and "user" = $2'
+        await lab.db.execute(taken, UUID(job["datasetId"]), UUID(bob.id))
         hidden = await ada.run_over(job["datasetId"])
         last = await bob.run_over(own)
         after = await until_told(updates, last, "PENDING")

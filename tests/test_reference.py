@@ -143,8 +143,8 @@ def test_more_than_eight_bits_are_stretched_and_what_is_transparent_is_white() -
     clear = decode(as_file(Image.new("RGBA", (2, 2), (200, 0, 0, 0))))
 
     assert deep.shape == floats.shape == (100, 100, 3)
-    assert (deep.min(), deep.max()) == (0, 255)
-    assert (floats.min(), floats.max()) == (0, 255)
+    assert (int(np.min(deep)), int(np.max(deep))) == (0, 255)
+    assert (int(np.min(floats)), int(np.max(floats))) == (0, 255)
     assert clear.tolist() == [[[255, 255, 255]] * 2] * 2
 
 

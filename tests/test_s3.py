@@ -16,7 +16,17 @@ from bioscope_gql.errors import ConfigurationError
 from bioscope_gql.storage.blobs import BlobMissing, BlobStore, Reader, StoreUnavailable
 from bioscope_gql.storage.s3 import S3Options, S3Store
 from bioscope_gql.storage.s3_bucket import PROBE
-from tests.stores import Minio, Way, a_minio, an_s3_store, keys_of, read, s3_options, unfinished
+from tests.stores import (
+    Minio,
+    Way,
+    a_minio,
+    an_s3_store,
+    keys_of,
+    read,
+    real_s3_options,
+    s3_options,
+    unfinished,
+)
 
 KEY = "images/a/b"
 LARGE = bytes(range(256)) * (160 << 10)
@@ -61,6 +71,11 @@ def options() -> S3Options:
 
 
 @pytest.fixture
+def real_options() -> S3Options:
+    return real_s3_options()
+
+
+@pytest.fixture
 async def store(options: S3Options) -> AsyncIterator[S3Store]:
     async with an_s3_store(options) as store:
         yield store
@@ -95,14 +110,14 @@ async def test_a_bucket_that_may_not_be_made_is_asked_for(options: S3Options, us
 
 
 @pytest.mark.parametrize("use", [use for use in USES if use != "open nothing"])
-async def test_wrong_keys_are_named(options: S3Options, use: str) -> None:
-    async with S3Store(replace(options, secret_key="wrong-secret")) as store:
+async def test_wrong_keys_are_named(real_options: S3Options, use: str) -> None:
+    async with S3Store(replace(real_options, secret_key="wrong-secret")) as store:
         assert await sentence(USES[use](store)) == (
-            f"The S3 store {options.endpoint} does not accept the secret key. Check s3.secret_key."
+            f"The S3 store {real_options.endpoint} does not accept the secret key. Check s3.secret_key."
         )
-    async with S3Store(replace(options, access_key="nobody")) as store:
+    async with S3Store(replace(real_options, access_key="nobody")) as store:
         assert await sentence(USES[use](store)) == (
-            f"The S3 store {options.endpoint} does not know the access key. Check s3.access_key."
+            f"The S3 store {real_options.endpoint} does not know the access key. Check s3.access_key."
         )
 
 
@@ -171,9 +186,12 @@ async def test_a_link_without_a_name_is_shown_and_may_be_kept(store: S3Store) ->
     assert answer.headers["cache-control"] == "private, max-age=60, immutable"
 
 
-async def test_a_link_expires_and_can_not_be_altered(options: S3Options) -> None:
+async def test_a_link_expires_and_can_not_be_altered(real_options: S3Options) -> None:
     now = time.time()
-    async with an_s3_store(options, clock=lambda: now) as store, httpx.AsyncClient(trust_env=False) as client:
+    async with (
+        an_s3_store(real_options, clock=lambda: now) as store,
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
         await put(store, b"0123456789")
         good = link(store, "a.png")
         now -= 50
@@ -209,12 +227,13 @@ async def test_links_name_the_endpoint_of_their_reader(options: S3Options) -> No
     assert [answer.content for answer in answers] == [b"0123456789"] * 2
 
 
-async def test_the_server_is_given_the_checksum_to_compare(store: S3Store) -> None:
-    digest = hashlib.sha256(b"0123456789")
-    await put(store, b"0123456789", digest.hexdigest())
-    async with httpx.AsyncClient(trust_env=False) as client:
-        answer = await client.get(link(store), headers={"x-amz-checksum-mode": "ENABLED"})
-    assert answer.headers.get("x-amz-checksum-sha256") == b64encode(digest.digest()).decode()
+async def test_the_server_is_given_the_checksum_to_compare(real_options: S3Options) -> None:
+    async with an_s3_store(real_options) as store:
+        digest = hashlib.sha256(b"0123456789")
+        await put(store, b"0123456789", digest.hexdigest())
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.get(link(store), headers={"x-amz-checksum-mode": "ENABLED"})
+        assert answer.headers.get("x-amz-checksum-sha256") == b64encode(digest.digest()).decode()
 
 
 async def test_more_may_read_at_once_than_there_are_connections(store: S3Store) -> None:

@@ -19,7 +19,7 @@ from bioscope_gql.settings import Settings
 from tests.answerer import Answerer
 from tests.brokers import RealBroker, needs_real_kafka
 from tests.lab import Lab, Place, a_lab
-from tests.load import LONG, Orders, balanced, books, finished, until, variables
+from tests.load import BUSY, LONG, Orders, balanced, books, finished, until, variables
 from tests.processes import serving
 
 RUNS = 500 if LONG else 200
@@ -88,7 +88,7 @@ async def at_work(
 ) -> AsyncIterator[tuple[Lab, Answerer]]:
     """A server and a worker that it knows of."""
     await kafka.start()
-    async with a_lab(at, settings) as lab:
+    async with a_lab(at, settings or at.settings(limits=BUSY)) as lab:
         worker = Answerer(kafka.bootstrap_servers, lab.services.settings.kafka.topics)
         async with worker.at_work():
             await lab.until("select count(*) > 0 from workers")
@@ -151,7 +151,7 @@ async def test_a_broker_that_is_killed_and_comes_back_loses_and_doubles_nothing(
 async def test_a_server_starts_and_takes_runs_before_there_is_a_broker(
     kafka: RealBroker, at: Place, tell: Tell
 ) -> None:
-    settings = at.settings()
+    settings = at.settings(limits=BUSY)
     model = {"name": "sure", "version": "1", "labels": ("a", "b")}
     settings = settings.model_copy(
         update={
@@ -183,7 +183,7 @@ async def test_a_server_starts_and_takes_runs_before_there_is_a_broker(
 async def test_replicas_that_come_and_go_and_are_killed_under_load_lose_and_double_nothing(
     kafka: RealBroker, at: Place, tell: Tell
 ) -> None:
-    settings = at.settings(limits={"lease_seconds": LEASE_SECONDS})
+    settings = at.settings(limits={**BUSY, "lease_seconds": LEASE_SECONDS})
     async with at_work(at, kafka, settings) as (lab, worker):
         orders = await Orders.of(lab)
         async with orders.given_all_the_time(every_seconds=0.02):

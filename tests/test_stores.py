@@ -23,8 +23,9 @@ from bioscope_gql.storage.blobs import (
     owner_of,
     thumbnail_key,
 )
+from bioscope_gql.storage.s3 import S3Store
 from bioscope_gql.vocabulary import ThumbnailSize
-from tests.stores import a_disk_store, an_s3_store, keys_of, read, s3_options
+from tests.stores import a_disk_store, an_s3_store, keys_of, read, real_s3_options, s3_options
 
 DATASET, IMAGE = UUID(int=1), UUID(int=2)
 LARGE = bytes(range(256)) * 36_000
@@ -218,6 +219,8 @@ async def test_a_listing_tells_size_and_time(store: BlobStore) -> None:
 
 
 async def test_many_may_write_the_same_key_and_one_of_them_stays(store: BlobStore) -> None:
+    if isinstance(store, S3Store):
+        real_s3_options()  # moto answers with 500 when it is hurried so
     written = [bytes([number]) * 100_000 for number in range(20)]
     await asyncio.gather(*(put(store, "images/a/b", data) for data in written))
     assert await read(store, "images/a/b") in written

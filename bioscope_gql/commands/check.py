@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 
 from bioscope_gql import migrations
 from bioscope_gql.auth.keys import Keys
-from bioscope_gql.commands import running
+from bioscope_gql.commands import differences, running
 from bioscope_gql.commands.migrate import dsn_of
 from bioscope_gql.commands.reaching import reached
-from bioscope_gql.errors import ConfigurationError, Problem
+from bioscope_gql.errors import ConfigurationError
 from bioscope_gql.events import security
 from bioscope_gql.services import database_of
 from bioscope_gql.settings import Settings
@@ -21,9 +21,8 @@ Part = Callable[[Settings], Awaitable[str]]
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    if args.store:
-        raise Problem("Comparing store and table is not there yet: `bioscope check` without --store works.")
-    return running.run(_check(reached(args, settings)))
+    settings = reached(args, settings)
+    return running.run(differences.show(settings) if args.store else _check(settings))
 
 
 async def _check(settings: Settings) -> int:

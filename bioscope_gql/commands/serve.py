@@ -1,13 +1,12 @@
 """``bioscope serve``: one replica against the configured PostgreSQL, Kafka and store."""
 
 import argparse
-import tempfile
-from pathlib import Path
 
 from bioscope_gql import db, migrations
 from bioscope_gql.commands import running
 from bioscope_gql.commands.migrate import dsn_of
 from bioscope_gql.commands.serving import listen, served, stop_signals, url_of
+from bioscope_gql.commands.spool import spool_directory
 from bioscope_gql.errors import ConfigurationError
 from bioscope_gql.services import opened
 from bioscope_gql.settings import Settings
@@ -19,11 +18,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 async def _serve(settings: Settings, *, migrate: bool) -> int:
     await _bring_up_to_date(dsn_of(settings), migrate=migrate)
-    with listen(settings) as listening, tempfile.TemporaryDirectory(prefix="bioscope-") as spool:
+    with listen(settings) as listening, spool_directory() as spool:
         async with (
             stop_signals() as stopped,
             opened(settings) as services,
-            served(services, listening, spool=Path(spool)),
+            served(services, listening, spool=spool),
         ):
             print(f"Serving on {url_of(listening)}/graphql.", flush=True)
             await stopped.wait()

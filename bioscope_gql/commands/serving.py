@@ -20,6 +20,8 @@ FINISH_SECONDS = 20
 
 BACKLOG = 2048
 SOCKET_BYTES = 1 << 20
+SOCKET_PONG_SECONDS = 60.0
+"""Longer than a send may take: who reads nothing is to hear 4008 and come back, not uvicorn's 1011."""
 
 
 class _Server(uvicorn.Server):
@@ -106,6 +108,7 @@ def _configuration(application: Application) -> uvicorn.Config:
         access_log=False,
         ws="websockets-sansio",
         ws_max_size=SOCKET_BYTES,
+        ws_ping_timeout=SOCKET_PONG_SECONDS,
         ws_per_message_deflate=False,
         server_header=False,
         timeout_graceful_shutdown=FINISH_SECONDS,

@@ -49,7 +49,13 @@ _CHANNELS: dict[str, tuple[str, str, tuple[type[Message], ...]]] = {
 _JOB_HEADERS = {
     "type": "object",
     "required": ["model", "model-version", "attempt"],
-    "properties": {name: {"type": "string"} for name in ("model", "model-version", "attempt")},
+    "properties": {
+        **{name: {"type": "string"} for name in ("model", "model-version", "attempt")},
+        "traceparent": {
+            "type": "string",
+            "description": "W3C Trace Context, where the server keeps traces. Send it with the answers.",
+        },
+    },
 }
 
 

@@ -1,7 +1,7 @@
 """Hands queued items to the workers: lease and commit, then publish."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import structlog
@@ -61,7 +61,7 @@ class Dispatch:
             try:
                 await link.send(
                     self._topics.jobs_of(row["model_name"]), encode(job), key=str(row["id"]).encode(),
-                    headers=job.headers,
+                    headers={**job.headers, **self._trace(job, row)},
                 )  # fmt: skip
             except OUTAGES as error:
                 # The next ones would wait as long as this one did.
@@ -70,6 +70,10 @@ class Dispatch:
                 await items.give_back(self._services, left)
                 return
             self._services.metrics.jobs.labels(f"{row['model_name']}@{row['model_version']}").inc()
+
+    def _trace(self, job: Job, row: Row) -> Mapping[str, str]:
+        topic = self._topics.jobs_of(row["model_name"])
+        return self._services.tracing.sent(topic, str(job.item_id), row["trace"])
 
     def _job(self, row: Row) -> Job:
         settings = self._services.settings
@@ -105,4 +109,5 @@ class Dispatch:
             filename=None,
             origin=settings.app.public_url or "",
             to="worker",
+            sha256=row["sha256"],
         )

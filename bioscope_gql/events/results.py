@@ -12,7 +12,7 @@ from bioscope_gql.events import consumer
 from bioscope_gql.events.broker import Link, Reading
 from bioscope_gql.events.consumer import Backlog, Records
 from bioscope_gql.events.deadletters import DeadLetters
-from bioscope_gql.events.messages import Unreadable, parse_result
+from bioscope_gql.events.messages import SeedResult, Unreadable, parse_result
 from bioscope_gql.resolvers import results
 from bioscope_gql.resolvers.results import Answer
 from bioscope_gql.services import Services
@@ -84,12 +84,19 @@ class Results:
         count.labels("recorded").inc(applied.recorded)
         count.labels("superseded").inc(applied.superseded)
         count.labels("foreign").inc(len(applied.foreign))
+        self._trace(received)
         foreign = {id(answer) for answer in applied.foreign}
         for each in received:
             if id(each.answer) in foreign:
                 await letters.bury(each.record, FOREIGN)
         if applied.superseded:
             logger.info("answers_superseded", count=applied.superseded)
+
+    def _trace(self, received: Sequence[Received]) -> None:
+        for each in received:
+            if not isinstance(each.answer, SeedResult):  # which never carries one
+                item, record = str(each.answer.item_id), each.record
+                self._services.tracing.received(record.topic, item, record.headers, each.answer.status)
 
 
 def _refusal(error: Exception) -> str:

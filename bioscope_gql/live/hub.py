@@ -4,10 +4,15 @@ The database says what, a signal only says that: a watcher has one flag, however
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
+from typing import Any
 from uuid import UUID
+
+from bioscope_gql.db import Database, Row
+from bioscope_gql.live.once import Once
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +24,24 @@ class Change:
     version: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """What was found at once; two are the same only if they are one."""
+
+    rows: Sequence[Row]
+
+
 class Watch:
     """One watcher's flag, and the version that it told last where it watches one run."""
 
     def __init__(self) -> None:
         self.told_version = 0
+        self.moment: int | None = None
+        """Of the last time that it was woken: the same for all who were woken then."""
         self._changed = asyncio.Event()
 
-    def wake(self) -> None:
+    def wake(self, moment: int) -> None:
+        self.moment = moment
         self._changed.set()
 
     def clear(self) -> None:
@@ -45,6 +60,8 @@ class Hub:
         self._wide: set[Watch] = set()
         self._untold: dict[UUID, Change] = {}
         self._has_untold = asyncio.Event()
+        self._moments = count()
+        self._readings: Once[Reading] = Once()
 
     @asynccontextmanager
     async def watching(self, run: UUID) -> AsyncGenerator[Watch, None]:
@@ -82,13 +99,31 @@ class Hub:
 
     def wake_one(self, run: UUID) -> None:
         """Wake who watches this run and no other."""
-        for watch in self._watches.get(run, ()):
-            watch.wake()
+        self._wake(self._watches.get(run, ()))
 
     def wake_wide(self) -> None:
         """Wake who watches more than one run."""
-        for watch in self._wide:
-            watch.wake()
+        self._wake(self._wide)
+
+    def _wake(self, watches: Iterable[Watch]) -> None:
+        moment = next(self._moments)
+        for watch in watches:
+            watch.wake(moment)
+
+    async def read(self, watch: Watch, db: Database, sql: str, args: Sequence[Any]) -> "Reading":
+        """What a statement finds. Watchers that were woken together and have the same question ask it once.
+
+        What somebody may see is a part of the statement and its values, so who shares a reading may see the
+        same. To be called after `Watch.clear`: whatever is read was asked for after the last change that
+        any of them knows of. A watcher that was not woken yet asks by itself.
+        """
+
+        async def ask() -> Reading:
+            return Reading(await db.rows(sql, *args))
+
+        if watch.moment is None:
+            return await ask()
+        return await self._readings.get((watch.moment, sql, repr(args)), ask)
 
     async def untold(self) -> list[Change]:
         """Wait for changes that others should hear of, and take them."""

@@ -13,6 +13,7 @@ from uuid import UUID
 from bioscope_gql import policy
 from bioscope_gql.db import Args, Row
 from bioscope_gql.errors import Refusal
+from bioscope_gql.live.hub import Reading, Watch
 from bioscope_gql.live.watch import MOST_ITEMS, Cursor, Update
 from bioscope_gql.policy import Viewer
 from bioscope_gql.resolvers import classifications
@@ -82,18 +83,20 @@ async def runs(
             watch.clear()
             xmin, place = None, (this.since, FIRST_ID)
             while True:
-                page = await _changed(services, viewer, wanted, this, place)
+                page = (await _changed(services, watch, viewer, wanted, this, place)).rows
                 xmin = page[0]["xmin"] if xmin is None else xmin
                 found = [row for row in page if row["id"] is not None]
                 cursors = {row["id"]: f"{PREFIX}{min(row['xid'], xmin)}" for row in found}
                 news = [row["id"] for row in found if told.is_news(row["id"], row["version"])]
                 while news:
-                    states = await _states(services, viewer, wanted, news, told)
-                    news = [row["id"] for row in states if len(row["changed"]) > MOST_ITEMS]
-                    for row in states:
+                    reading = await _states(services, watch, viewer, wanted, news, told)
+                    news = [row["id"] for row in reading.rows if len(row["changed"]) > MOST_ITEMS]
+                    for row in reading.rows:
                         if row["admitted"] or this.with_leavers or row["id"] in told.runs:
                             told.remember(row)
-                            yield Update(cursors[row["id"]], row, row["changed"][:MOST_ITEMS])
+                            cursor = cursors[row["id"]]
+                            source = (reading, row["id"], cursor)
+                            yield Update(cursor, row, row["changed"][:MOST_ITEMS], source)
                 if len(found) < PAGE:
                     break
                 place = (found[-1]["xid"], found[-1]["id"])
@@ -102,8 +105,13 @@ async def runs(
 
 
 async def _changed(
-    services: Services, viewer: Viewer, wanted: Wanted, this: Round, place: tuple[int, UUID]
-) -> Sequence[Row]:
+    services: Services,
+    watch: Watch,
+    viewer: Viewer,
+    wanted: Wanted,
+    this: Round,
+    place: tuple[int, UUID],
+) -> Reading:
     """The next runs that changed, oldest change first; where there are none, one row of nulls with `xmin`.
 
     What of a filter can change, a run's status, is not asked here: a run that leaves is told too.
@@ -116,34 +124,34 @@ async def _changed(
         *classifications.conditions(constant, args, "t"),
         *([NEW] if this.only_new else []),
     ]
-    return await services.db.rows(
+    sql = (
         "select s.xmin, c.* from (select pg_snapshot_xmin(pg_current_snapshot()) as xmin) s left join ("
         " select t.id, t.version, t.changed_xid as xid from classifications t"
         f" where {' and '.join(conditions)} order by t.changed_xid, t.id limit {PAGE}) c on true"
-        " order by c.xid, c.id",
-        *args,
+        " order by c.xid, c.id"
     )
+    return await services.hub.read(watch, services.db, sql, args)
 
 
 async def _states(
-    services: Services, viewer: Viewer, wanted: Wanted, ids: Sequence[UUID], told: Told
-) -> Sequence[Row]:
+    services: Services, watch: Watch, viewer: Viewer, wanted: Wanted, ids: Sequence[UUID], told: Told
+) -> Reading:
     """The runs as they are now, in this order, each with the items that changed since it was told last."""
     cursors = [told.runs.get(id) for id in ids]
     args = Args([ids, [c and c.version for c in cursors], [c and c.place for c in cursors]])
     admitted = classifications.conditions(
         {name: value for name, value in wanted.items() if name == "status"}, args, "t"
     )
-    return await services.db.rows(
+    sql = (
         f"select {COLUMNS}, {' and '.join(admitted) or 'true'} as admitted, array("
         "  select i from classification_items i where i.classification = t.id"
         "  and (i.version, i.id) > (k.version, k.place)"
         f" order by i.version, i.id limit {MOST_ITEMS + 1}) as changed"
         " from unnest($1::uuid[], $2::bigint[], $3::uuid[]) with ordinality k(id, version, place, ordinal)"
         " join classifications t on t.id = k.id"
-        f" where {policy.visible_classifications(viewer, args, 't')} order by k.ordinal",
-        *args,
+        f" where {policy.visible_classifications(viewer, args, 't')} order by k.ordinal"
     )
+    return await services.hub.read(watch, services.db, sql, args)
 
 
 def _read_cursor(text: str) -> int:

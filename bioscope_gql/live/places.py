@@ -1,5 +1,6 @@
 """Where somebody is in what a subscription tells."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 
@@ -11,3 +12,5 @@ class Place:
     """What a client that comes back has seen already; it wins over what the operation says."""
     reached: str | None = None
     """What it has seen once it has read the event that is told next."""
+    source: Hashable = None
+    """Of the event that is told next: events of the same source are the same. None: it is like no other."""

@@ -1,12 +1,13 @@
 """Following one run: the state as it is now, then at every change, without a gap."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Hashable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from bioscope_gql import policy
 from bioscope_gql.db import Args, Row
 from bioscope_gql.errors import Refusal
+from bioscope_gql.live.hub import Reading, Watch
 from bioscope_gql.policy import Viewer
 from bioscope_gql.resolvers.paging import table_columns
 from bioscope_gql.services import Services
@@ -47,6 +48,8 @@ class Update:
     cursor: str
     run: Row
     items: Sequence[Row]
+    source: Hashable
+    """Where it comes from: updates of the same source are the same."""
 
 
 async def run(
@@ -66,14 +69,15 @@ async def run(
         told: Cursor | None = None
         while True:
             watch.clear()
-            row = await _read(services, viewer, id, cursor)
-            if row is None:
+            reading = await _read(services, watch, viewer, id, cursor)
+            if not reading.rows:
                 raise _not_found()
+            [row] = reading.rows
             items, is_whole = row["changed"][:MOST_ITEMS], len(row["changed"]) <= MOST_ITEMS
             cursor = Cursor(row["version"]) if is_whole else Cursor(items[-1]["version"], items[-1]["id"])
             watch.told_version = cursor.version
             if cursor != told:
-                yield Update(str(cursor), row, items)
+                yield Update(str(cursor), row, items, reading)
             told = cursor
             if is_whole and row["status"] in FINAL_STATUSES:
                 return
@@ -81,17 +85,17 @@ async def run(
                 await watch.changed()
 
 
-async def _read(services: Services, viewer: Viewer, id: UUID, cursor: Cursor) -> Row | None:
+async def _read(services: Services, watch: Watch, viewer: Viewer, id: UUID, cursor: Cursor) -> Reading:
     """The run and the items that changed since the cursor, as of one moment (one snapshot)."""
     args = Args([id, cursor.version, cursor.place])
-    return await services.db.row(
+    sql = (
         f"select {table_columns(Classification, 't')}, array("
         "  select i from classification_items i where i.classification = t.id"
         "  and (i.version, i.id) > ($2, $3)"
         f" order by i.version, i.id limit {MOST_ITEMS + 1}) as changed"
-        f" from classifications t where t.id = $1 and {policy.visible_classifications(viewer, args, 't')}",
-        *args,
+        f" from classifications t where t.id = $1 and {policy.visible_classifications(viewer, args, 't')}"
     )
+    return await services.hub.read(watch, services.db, sql, args)
 
 
 def _not_found() -> Refusal:

@@ -32,8 +32,9 @@ with chosen as materialized (
 ), run as (
   insert into classifications as t
     (id, dataset, image, model, model_name, model_version, priority, total, queued, failed,
-     only_missing, skipped_count, created_by)
-  select $1, $2, $10, $4, $5, $6, $7, queued + failed, queued, failed, $9, $11 - queued - failed, $12
+     only_missing, skipped_count, created_by, trace)
+  select $1, $2, $10, $4, $5, $6, $7, queued + failed, queued, failed, $9, $11 - queued - failed, $12,
+    $13
   from counted where queued > 0
   returning {COLUMNS}
 ), items as (
@@ -215,6 +216,7 @@ async def _made(
         ids[0] if target.image is not None and ids else None,
         total,
         viewer.id,
+        services.tracing.current(),
         timeout=BULK_SECONDS,
     )
     row = certain(made)

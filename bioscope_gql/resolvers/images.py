@@ -1,9 +1,9 @@
-"""Pictures: taken in, recorded, shown. Bytes first, row second."""
+"""Pictures: taken in, recorded, shown. Bytes are announced, then stored, then their row is made."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -17,6 +17,7 @@ from bioscope_gql.policy import Viewer
 from bioscope_gql.resolvers import datasets, words
 from bioscope_gql.resolvers.paging import table_columns
 from bioscope_gql.services import Services
+from bioscope_gql.storage.announced import CLAIM, KEEP, announce, give_up
 from bioscope_gql.storage.blobs import StoreUnavailable, image_key, thumbnail_key
 from bioscope_gql.storage.intake import Picture
 from bioscope_gql.storage.uploads import UploadedFile
@@ -26,6 +27,8 @@ from bioscope_gql.vocabulary import AccessLevel, RejectionCode, ThumbnailSize, u
 COLUMNS = table_columns(Image, "t")
 THUMBNAIL_SECONDS = 600
 """A grid's links stay the same for some minutes, so that the browser's cache knows them."""
+
+T = TypeVar("T")
 
 logger = structlog.get_logger()
 
@@ -117,10 +120,13 @@ def _repeated(first: Outcome, file: UploadedFile) -> Outcome:
     return Stored(name, first.row, is_new=False) if isinstance(first, Stored) else Refused(name, first.reason)
 
 
-async def _all(parts: Sequence[Any]) -> list[Outcome]:
+async def _all(parts: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Run all to their end; where one fails, cancel the others and wait for them before it is raised."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(part) for part in parts]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(part) for part in parts]
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
     return [task.result() for task in tasks]
 
 
@@ -194,39 +200,37 @@ class _Intake:
     async def _store(self, file: UploadedFile, name: str, picture: Picture) -> Stored:
         id = uuid7()
         key = image_key(self.dataset, id)
-        keys = [key, *(thumbnail_key(key, size) for size in picture.thumbnails)]
-        try:
-            await self._write(key, file, picture)
-            row = await self._record(id, key, file, name, picture)
-        except BaseException:
-            await asyncio.shield(self._remove(keys))
-            raise
+        announced = await announce(self.services.db, key, file.size)
+        # Where that fails the announcement stands: the store may still do what it did not answer in time.
+        await self._write(key, file, picture)
+        row = await self._record(id, announced, key, file, name, picture)
         if row is not None:
             return Stored(name, row, is_new=True)
-        await self._remove(keys)
+        await self._give_up(announced)
         known = await self._known(file.sha256)
         if known is None:
-            # Who was quicker has deleted the picture again meanwhile.
-            raise Rejected(RejectionCode.STORAGE_UNAVAILABLE, "This picture was just deleted. Send it again.")
+            # The janitor was first, or who had the same bytes has deleted the picture again meanwhile.
+            message = "Storing the picture took too long, or it was just deleted. Send it again."
+            raise Rejected(RejectionCode.STORAGE_UNAVAILABLE, message)
         return Stored(name, known, is_new=False)
 
-    async def _write(self, key: str, file: UploadedFile, picture: Picture) -> None:
-        store = self.services.store
-        await store.put(key, file.path, content_type=picture.content_type, sha256=file.sha256)
-        for size, data in picture.thumbnails.items():
-            await store.put(thumbnail_key(key, size), data, content_type="image/webp", sha256=None)
+    async def _give_up(self, announced: UUID) -> None:
+        """The bytes get no row: the janitor removes them now."""
+        await give_up(self.services.db, announced)
+        self.services.wake_janitor()
 
-    async def _remove(self, keys: Sequence[str]) -> None:
-        """Bytes without a row are nobody's. What can't be removed now, the janitor finds."""
-        try:
-            await self.services.store.delete(keys)
-        except StoreUnavailable as error:
-            logger.warning("blobs_left_behind", keys=len(keys), reason=str(error))
+    async def _write(self, key: str, file: UploadedFile, picture: Picture) -> None:
+        put = self.services.store.put
+        small = [
+            put(thumbnail_key(key, size), data, content_type="image/webp", sha256=None)
+            for size, data in picture.thumbnails.items()
+        ]
+        await _all([put(key, file.path, content_type=picture.content_type, sha256=file.sha256), *small])
 
     async def _record(
-        self, id: UUID, key: str, file: UploadedFile, name: str, picture: Picture
+        self, id: UUID, announced: UUID, key: str, file: UploadedFile, name: str, picture: Picture
     ) -> Row | None:
-        """The new row; None where the dataset holds these bytes already."""
+        """The new row, for which the bytes stay; None where the dataset holds these bytes already."""
         x, y = picture.pixel_size or (None, None)
         values = {
             "id": id,
@@ -250,14 +254,19 @@ class _Intake:
             "device": self.device,
             "uploaded_by" if self.viewer.is_person else "uploaded_by_machine": self.viewer.id,
         }
-        places = ", ".join(f"${place}" for place in range(1, len(values) + 1))
+        args = Args()
+        places = ", ".join(args(value) for value in values.values())
+        mine = args(announced)
         try:
             return await self.services.db.row(
-                f"insert into images as t ({', '.join(values)}) values ({places})"
-                f" on conflict (dataset, sha256) do nothing returning {COLUMNS}",
-                *values.values(),
+                f"with claimed as ({CLAIM.format(id=mine)}),"
+                f" made as (insert into images as t ({', '.join(values)}) select {places} from claimed"
+                f" on conflict (dataset, sha256) do nothing returning {COLUMNS}),"
+                f" kept as ({KEEP.format(id=mine)}) select * from made",
+                *args,
             )
         except asyncpg.ForeignKeyViolationError:
+            await self._give_up(announced)
             message = "The dataset was deleted while the file came in."
             raise Rejected(RejectionCode.STORAGE_UNAVAILABLE, message) from None
 
@@ -278,4 +287,5 @@ def download_url(services: Services, row: Row, seconds: int, origin: str) -> str
         content_type=row["content_type"],
         filename=row["filename"],
         origin=origin,
+        sha256=row["sha256"],
     )

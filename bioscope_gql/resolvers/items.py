@@ -167,7 +167,7 @@ set dispatched_at = clock_timestamp(), lease_until = clock_timestamp() + make_in
 from locked l, classifications c, images g
 where i.id = l.id and c.id = i.classification and g.id = i.image
 returning i.id, i.attempt, i.classification, i.image, i.queued_at, i.dispatched_at, i.lease_until,
-  c.dataset, c.model_name, c.model_version, g.storage_path, g.sha256, g.content_type, g.file_size,
+  c.dataset, c.model_name, c.model_version, c.trace, g.storage_path, g.sha256, g.content_type, g.file_size,
   g.width, g.height
 """
 

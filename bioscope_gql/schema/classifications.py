@@ -62,7 +62,7 @@ class ClassificationUpdate:
     @classmethod
     def of(cls, update: Update, place: Place) -> "ClassificationUpdate":
         """An update, on its way to a subscriber who has got so far by it."""
-        place.reached = update.cursor
+        place.reached, place.source = update.cursor, update.source
         return cls(
             cursor=update.cursor,
             classification=Classification.of(update.run),

@@ -102,13 +102,15 @@ class BlobStore(Protocol):
         filename: str | None,
         origin: str,
         to: Reader = "browser",
+        sha256: str | None = None,
     ) -> str:
         """A link that anybody may follow for `seconds`; made without asking anybody.
 
         With a file name it is a download of that name. Without one it is shown in place, and for a
         browser it stays the same for a while, so that the browser's cache can know it: then it lives
         up to one and a half times as long. `origin` is our own address, e.g. ``https://lab.example``,
-        for stores that have none themselves.
+        for stores that have none themselves. Where we serve the bytes ourselves, they are compared with
+        `sha256` (hex) first; an S3 server minds its own.
         """
 
     async def delete(self, keys: Sequence[str]) -> None:

@@ -3,10 +3,11 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event
 from types import TracebackType
@@ -36,6 +37,8 @@ class OpenFile:
     size: int
     tag: str
     chunks: Callable[[int, int], AsyncIterator[bytes]]
+    sha256: Callable[[], Awaitable[str]]
+    """Reads all of it; in hex."""
 
 
 class DiskStore:
@@ -61,16 +64,7 @@ class DiskStore:
 
     async def put(self, key: str, source: Path | bytes, *, content_type: str, sha256: str | None) -> None:
         del content_type  # links carry it
-        path, stopped = self._path(key), Event()
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._threads, folder.write, self._root, path, source, sha256, stopped)
-        try:
-            await asyncio.shield(work)
-        except asyncio.CancelledError:
-            stopped.set()
-            await asyncio.wait([work])
-            work.exception()  # looked at, so that nobody reports it as lost
-            raise
+        await self._to_its_end(folder.write, self._path(key), source, sha256)
 
     @asynccontextmanager
     async def open(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[Blob]:
@@ -95,7 +89,12 @@ class DiskStore:
         with file:
             facts = os.fstat(file.fileno())
             tag = f"{facts.st_ino:x}-{facts.st_mtime_ns:x}-{facts.st_size:x}"
-            yield OpenFile(facts.st_size, tag, lambda start, end: self._chunks(file, start, end))
+            yield OpenFile(
+                facts.st_size,
+                tag,
+                lambda start, end: self._chunks(file, start, end),
+                lambda: self._to_its_end(folder.sha256, file),
+            )
 
     def presign_get(
         self,
@@ -106,10 +105,13 @@ class DiskStore:
         filename: str | None,
         origin: str,
         to: Reader = "browser",
+        sha256: str | None = None,
     ) -> str:
         steady = filename is None and to == "browser"
         _, expires = lifetime(self._clock(), seconds, steady=steady)
-        link = self._signer.sign(key, expires=expires, content_type=content_type, filename=filename)
+        link = self._signer.sign(
+            key, expires=expires, content_type=content_type, filename=filename, sha256=sha256
+        )
         return origin.rstrip("/") + link
 
     async def delete(self, keys: Sequence[str]) -> None:
@@ -129,6 +131,19 @@ class DiskStore:
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    async def _to_its_end(self, work: Callable[..., T], *arguments: object) -> T:
+        """As `_run`, for what takes long: whoever is cancelled waits until the thread has stopped."""
+        stopped = Event()
+        loop = asyncio.get_running_loop()
+        running = loop.run_in_executor(self._threads, partial(work, self._root, *arguments, stopped))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            stopped.set()
+            await asyncio.wait([running])
+            running.exception()  # looked at, so that nobody reports it as lost
+            raise
 
     async def _chunks(self, file: BinaryIO, start: int, end: int) -> AsyncIterator[bytes]:
         while start < end:

@@ -4,6 +4,7 @@ Each function says in a sentence (StoreUnavailable) what the file system complai
 """
 
 import errno
+import fcntl
 import hashlib
 import io
 import os
@@ -24,8 +25,8 @@ LISTED_AT_ONCE = 500
 DRAFTS = ".drafts"
 """The directory of unfinished files. No key begins with a dot, so no key reaches it."""
 
-DRAFT_SECONDS = 24 * 3600
-"""A draft as old as this was left by a process that was killed."""
+DRAFT_SECONDS = 600
+"""A draft that nobody has locked or written to for so long was left by a process that was killed."""
 
 SETTLE_TRIES = 20
 
@@ -80,6 +81,8 @@ def _copy(original: BinaryIO, draft: Path, stopped: Event) -> str:
     """Write what `original` holds, to the disk itself, and return its SHA-256."""
     digest = hashlib.sha256()
     with open(draft, "xb", buffering=0, opener=_private) as file:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         while chunk := memoryview(original.read(COPY_BYTES)):
             if stopped.is_set():
                 raise Stopped
@@ -161,6 +164,18 @@ def read(root: Path, file: BinaryIO, start: int, size: int) -> bytes:
     return chunk
 
 
+def sha256(root: Path, file: BinaryIO, stopped: Event) -> str:
+    """Of all of an open file, in hex."""
+    digest, start = hashlib.sha256(), 0
+    with _trouble(root):
+        while chunk := os.pread(file.fileno(), COPY_BYTES, start):
+            if stopped.is_set():
+                raise Stopped
+            digest.update(chunk)
+            start += len(chunk)
+    return digest.hexdigest()
+
+
 def remove(root: Path, paths: Sequence[Path]) -> None:
     """Unlink what is there, and the directories that become empty."""
     with _trouble(root):
@@ -222,5 +237,17 @@ def probe(root: Path, now: float) -> None:
         with os.scandir(root / DRAFTS) as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):
-                    if entry.stat(follow_symlinks=False).st_mtime < now - DRAFT_SECONDS:
+                    old = entry.stat(follow_symlinks=False).st_mtime < now - DRAFT_SECONDS
+                    if old and not _is_locked(entry.path):
                         os.unlink(entry.path)
+
+
+def _is_locked(path: str) -> bool:
+    with open(path, "rb", opener=_no_link) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False  # a file system without locks
+    return False

@@ -19,6 +19,7 @@ PATH = "/files/"
 SECRET_BYTES = 32
 
 _CONTENT_TYPE = re.compile(r"[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,60}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _EXPIRY = re.compile(r"[1-9][0-9]{0,11}")
 
 
@@ -38,28 +39,33 @@ class LinkAltered(LinkRefused):
 
 @dataclass(frozen=True)
 class Grant:
-    """What a valid link allows; `expires` in whole seconds of Unix time."""
+    """What a valid link allows; `expires` in whole seconds of Unix time, `sha256` (hex) where it is known."""
 
     key: str
     content_type: str
     filename: str | None
     expires: int
+    sha256: str | None = None
 
 
 class LinkSigner:
-    """Makes and judges links by HMAC-SHA256. Path, expiry, type and name are all signed."""
+    """Makes and judges links by HMAC-SHA256. Path, expiry, type, checksum and name are all signed."""
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) < SECRET_BYTES:
             raise ValueError(f"A link secret has at least {SECRET_BYTES} bytes.")
         self._secret = secret
 
-    def sign(self, key: str, *, expires: int, content_type: str, filename: str | None) -> str:
+    def sign(
+        self, key: str, *, expires: int, content_type: str, filename: str | None, sha256: str | None = None
+    ) -> str:
         """Path and query of a link to `key` that holds until `expires`."""
         if not _CONTENT_TYPE.fullmatch(content_type):
             raise ValueError(f"{content_type!r} is not a content type.")
         name = None if filename is None else filename.encode("utf-8", "replace").decode()
-        link = _canonical(Grant(checked_key(key), content_type, name, expires))
+        if sha256 is not None and not _SHA256.fullmatch(sha256):
+            raise ValueError(f"{sha256!r} is not a SHA-256 in hex.")
+        link = _canonical(Grant(checked_key(key), content_type, name, expires, sha256))
         return f"{link}&sig={self._signature(link)}"
 
     def verify(self, path: str, query: str, now: float) -> Grant:
@@ -123,6 +129,8 @@ def _canonical(grant: Grant) -> str:
     """The one spelling of a link without its signature: what is signed, and what is sent."""
     kind = quote(grant.content_type, safe="/")
     link = f"{PATH}{grant.key}?exp={grant.expires}&type={kind}"
+    if grant.sha256 is not None:
+        link += f"&sha={grant.sha256}"
     return link if grant.filename is None else f"{link}&name={quote(grant.filename, safe='')}"
 
 
@@ -130,14 +138,16 @@ def _parsed(path: str, query: str) -> tuple[Grant, str]:
     """What a link claims, and the signature that should prove it."""
     try:
         pairs = parse_qsl(
-            query, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=4
+            query, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=5
         )
         parts = dict(pairs)
         key, expiry = checked_key(path.removeprefix(PATH)), parts.pop("exp")
-        signature, kind, name = parts.pop("sig"), parts.pop("type"), parts.pop("name", None)
+        signature, kind = parts.pop("sig"), parts.pop("type")
+        name, sha256 = parts.pop("name", None), parts.pop("sha", None)
     except (KeyError, ValueError) as error:
         raise LinkAltered from error
-    strange = parts or len(pairs) != (3 if name is None else 4) or not path.startswith(PATH)
+    known = 3 + (name is not None) + (sha256 is not None)
+    strange = parts or len(pairs) != known or not path.startswith(PATH)
     if strange or not signature.isascii() or not _EXPIRY.fullmatch(expiry):
         raise LinkAltered
-    return Grant(key, kind, name, int(expiry)), signature
+    return Grant(key, kind, name, int(expiry), sha256), signature

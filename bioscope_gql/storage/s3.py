@@ -119,10 +119,11 @@ class S3Store:
         filename: str | None,
         origin: str,
         to: Reader = "browser",
+        sha256: str | None = None,
     ) -> str:
         from miniopy_async.signer import presign_v4
 
-        del origin  # the bucket has its own
+        del origin, sha256  # the bucket has its own
         steady = filename is None and to == "browser"
         start, expires = lifetime(self._clock(), seconds, steady=steady)
         kept = "no-store" if filename is not None else f"max-age={seconds}, immutable"

@@ -29,6 +29,7 @@ class Classification(Table, tablename="classifications"):
     """A run of one model over the pictures that were there when it was made.
 
     `status` is a generated column: PostgreSQL derives it from the counters, nobody can set it.
+    `trace` is the place of the operation that made it in a trace, as W3C's traceparent, where one is kept.
     `version` grows with every change, under the row's lock, and is stamped on the items that changed.
     """
 
@@ -50,6 +51,7 @@ class Classification(Table, tablename="classifications"):
     skipped_count = Integer(default=0)
     error = Text(null=True, default=None)
     created_by = ForeignKey(User, null=True, default=None, on_delete=OnDelete.set_null)
+    trace = Varchar(length=55, null=True, default=None, secret=True)
     version = BigInt(default=1)
     created_at = now()
     updated_at = now()

@@ -1,7 +1,18 @@
 """Pictures, and the bytes that nobody needs any more."""
 
-from piccolo.columns import JSONB, UUID, BigInt, DoublePrecision, ForeignKey, Integer, Text, Varchar
+from piccolo.columns import (
+    JSONB,
+    UUID,
+    BigInt,
+    DoublePrecision,
+    ForeignKey,
+    Integer,
+    Text,
+    Timestamptz,
+    Varchar,
+)
 from piccolo.columns.base import OnDelete
+from piccolo.columns.defaults.timestamptz import TimestamptzNow
 from piccolo.constraints import Check, Unique
 from piccolo.table import Table
 
@@ -54,9 +65,14 @@ class Image(Table, tablename="images"):
 
 
 class ObjectDeletion(Table, tablename="object_deletions"):
-    """Bytes whose row is gone: written with the deletion, worked off by the janitor."""
+    """Bytes that have no row, removed by the janitor from `due_at` on.
+
+    Written with a picture's deletion, and before the first byte of an upload is stored; the upload takes it
+    back with the same statement that makes its row.
+    """
 
     id = identity()
     storage_path = Varchar(length=300)
     queued_at = now()
     tries = Integer(default=0)
+    due_at = Timestamptz(default=TimestamptzNow(), index=True)

@@ -39,9 +39,9 @@ class InvalidDocument(Exception):
         self.errors = errors
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Operation:
-    """One operation of a valid document."""
+    """One operation of a valid document; as long as that is remembered, one object."""
 
     document: DocumentNode
     kind: OperationType

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from inspect import isawaitable
@@ -16,19 +16,21 @@ from graphql.execution import (
     create_source_event_stream,
     execute,
     execute_subscription_event,
-    map_source_to_response_event,
 )
 from starlette.requests import HTTPConnection
 from strawberry.execution import optimized_is_awaitable
 
 from bioscope_gql.errors import Refusal, Unauthenticated
+from bioscope_gql.live.once import Once
 from bioscope_gql.live.places import Place
 from bioscope_gql.policy import Viewer
+from bioscope_gql.tracing import Span
 from bioscope_gql.transport.documents import Documents, InvalidDocument, Operation
 from bioscope_gql.transport.executor import ViewExecutor
-from bioscope_gql.transport.limits import Limits, TooComplex, refuse_above
+from bioscope_gql.transport.limits import Limits, refuse_above
 from bioscope_gql.transport.masking import FormattedError, describe, refused, rejected
 from bioscope_gql.transport.requests import GraphQLRequest, Malformed
+from bioscope_gql.transport.waiting import finished, in_time
 from bioscope_gql.vocabulary import uuid7
 
 T = TypeVar("T")
@@ -80,6 +82,8 @@ class Call:
     operation: Operation | None = None
     """What was asked, once that is known."""
     began: float = field(default_factory=time.perf_counter)
+    span: Span | None = None
+    """Of the operation, where somebody traces it."""
 
     @classmethod
     def over(cls, connection: HTTPConnection, transport: Transport) -> "Call":
@@ -117,6 +121,8 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     cost: Mapping[str, int] | None = None
     """What the operation may bring at most, and what is allowed."""
+    encoded: bytes | None = None
+    """It as JSON, where several are told the same."""
 
     @property
     def codes(self) -> set[str]:
@@ -124,6 +130,8 @@ class Answer:
 
     def encode(self, request_id: str) -> bytes:
         """The response as JSON."""
+        if self.encoded is not None:
+            return self.encoded
         response: dict[str, Any] = {"data": self.data} if self.executed else {}
         if self.errors:
             response = {"errors": self.errors, **response}
@@ -133,6 +141,22 @@ class Answer:
             return orjson.dumps(response, option=orjson.OPT_NON_STR_KEYS)
         except (TypeError, RecursionError) as error:
             return orjson.dumps({"errors": [describe(error, request_id)], "data": None})
+
+
+Beginner: TypeAlias = Callable[[Call], None]
+"""Takes note of a query or mutation that is about to run, in the task that runs it."""
+
+Alike: TypeAlias = Callable[[Viewer | None, Call], Hashable]
+"""Those for whom this is the same get the same answer to the same event; None: like nobody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """A subscription whose events are about to come."""
+
+    operation: Operation
+    executor: Executor[Any]
+    source: AsyncGenerator[object, None]
 
 
 Observer: TypeAlias = Callable[[Call, Answer | None], None]
@@ -151,13 +175,18 @@ class Execution:
         limits: Limits,
         introspection: bool,
         permit: Permit | None = None,
+        begin: Beginner | None = None,
         observe: Observer,
+        alike: Alike = lambda _viewer, _call: None,
     ) -> None:
         self.limits = limits
         self._permit = permit
         self.authenticator = authenticator
         self.observe = observe
+        self._begin = begin
         self._make_context = make_context
+        self._alike = alike
+        self._events: Once[Answer] = Once()
         self._schema = schema._schema
         self._documents = Documents(self._schema, limits, introspection=introspection)
         self._hide_suggestions = not introspection
@@ -170,6 +199,8 @@ class Execution:
         """
         operation = self._documents.find(request.query, request.operation_name)
         call.operation = operation
+        if self._begin is not None and operation.kind is not OperationType.SUBSCRIPTION:
+            self._begin(call)
         refuse_above("cost", self.limits.cost, operation.price.of(request.variables))
         return operation
 
@@ -221,7 +252,7 @@ class Execution:
         )
         if isawaitable(result):
             seconds = self.limits.operation_seconds if operation.kind is OperationType.QUERY else None
-            result = await in_time(result, seconds, call)
+            result = await in_time(result, seconds, call.tasks)
         return replace(self._told(result, operation, call), cost=self._cost(operation, variables))
 
     async def serve(
@@ -249,23 +280,25 @@ class Execution:
         if operation.kind is not OperationType.SUBSCRIPTION:
             yield await self.answer(operation, variables, viewer, call)
             return
-        events = await self._subscribe(operation, variables, viewer, call)
-        if isinstance(events, Answer):
-            yield events
+        subscribed = await self._subscribe(operation, variables, viewer, call)
+        if isinstance(subscribed, Answer):
+            yield subscribed
             return
         begun = False
-        async with aclosing(events):
+        async with aclosing(subscribed.source) as source:
             try:
-                async for result in events:
-                    told = self._told(result, operation, call)
-                    yield told if begun else replace(told, cost=self._cost(operation, variables))
+                async for payload in source:
+                    told = await self._tell(subscribed, payload, variables, viewer, call)
+                    if not begun:
+                        told = replace(told, cost=self._cost(operation, variables), encoded=None)
+                    yield told
                     begun = True
             except Exception as error:
                 yield Answer([describe(error, call.request_id, operation.name)], executed=begun)
 
     async def _subscribe(
         self, operation: Operation, variables: dict[str, Any], viewer: Viewer | None, call: Call
-    ) -> AsyncGenerator[ExecutionResult, None] | Answer:
+    ) -> "Subscribed | Answer":
         executor = ViewExecutor.build(
             self._schema,
             operation.document,
@@ -285,12 +318,35 @@ class Execution:
                 [describe(e, call.request_id, operation.name) for e in source.errors or ()], executed=False
             )
 
-        def execute_event(event_executor: Executor[Any]) -> Any:
-            event_executor.context_value = self._make_context(viewer, call)
-            result = execute_subscription_event(event_executor)
-            return finished(result) if isawaitable(result) else result
+        return Subscribed(operation, executor, cast("AsyncGenerator[object, None]", source))
 
-        return map_source_to_response_event(executor, source, execute_event)
+    async def _tell(
+        self,
+        subscribed: "Subscribed",
+        payload: object,
+        variables: dict[str, Any],
+        viewer: Viewer | None,
+        call: Call,
+    ) -> Answer:
+        """The answer of one event: for all who are alike and ask the same of the same event it is one.
+
+        Whether each of them may see the event was asked when it was read; see `live/hub.py`.
+        """
+
+        async def work() -> Answer:
+            executor = subscribed.executor.build_per_event_executor(payload)
+            executor.context_value = self._make_context(viewer, call)
+            result = execute_subscription_event(executor)
+            told = self._told(
+                await finished(result) if isawaitable(result) else result, subscribed.operation, call
+            )
+            return replace(told, encoded=told.encode(call.request_id))
+
+        alike = self._alike(viewer, call)
+        if alike is None or call.place.source is None:
+            return await work()
+        asked = orjson.dumps(variables, option=orjson.OPT_SORT_KEYS)
+        return await self._events.get((call.place.source, subscribed.operation, asked, alike), work)
 
     def _cost(self, operation: Operation, variables: dict[str, Any]) -> Mapping[str, int]:
         return {"cost": operation.price.of(variables), "limit": self.limits.cost}
@@ -301,37 +357,6 @@ class Execution:
         described = [describe(error, call.request_id, operation.name) for error in errors]
         executed = result.data is not None or any(error.path is not None for error in errors)
         return Answer(described, result.data, executed)
-
-
-async def in_time(result: Awaitable[T], seconds: float | None, call: Call) -> T:
-    """A result within so many seconds, or `TooComplex`; what loaders do for it ends with the waiting."""
-    limit = asyncio.timeout(seconds)
-    try:
-        async with limit:
-            return await result
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        message = f"The operation took longer than {seconds:g} seconds. Ask for less at once."
-        raise TooComplex(message, limit="seconds", maximum=int(seconds or 0)) from None
-    finally:
-        for task in call.tasks:
-            task.cancel()
-
-
-async def finished(event: Awaitable[ExecutionResult]) -> ExecutionResult:
-    """An event's result. Who leaves meanwhile waits for it: cut off, graphql-core drops coroutines unawaited.
-
-    That is a matter of milliseconds, for an event only reads and its statements have a time limit.
-    """
-    task = asyncio.ensure_future(event)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # looked at, so that nobody reports it as lost
-        raise
 
 
 def failure(error: Exception, request_id: str) -> Answer:

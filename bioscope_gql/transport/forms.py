@@ -3,11 +3,13 @@
 import asyncio
 import hashlib
 import os
+import re
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ParamSpec, TypeVar
+from urllib.parse import unquote
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
@@ -29,6 +31,9 @@ WRITE_BYTES = 512 << 10
 
 END_OF_PART = b""
 ENCODINGS = (b"", b"binary", b"8bit", b"7bit")
+
+_FORM_ESCAPES = re.compile("%22|%0D|%0A")
+"""What HTML forms write for a quote and line ends in a file's name, and for nothing else."""
 
 HEADER_BYTES = 64 * 1024
 """The headers of one part; a file's name is among them, and a long one is cut, not refused."""
@@ -163,7 +168,7 @@ def part_of(headers: dict[bytes, bytes]) -> Part:
             "A part with a Content-Transfer-Encoding is not supported. Send the bytes as they are."
         )
     name, filename = (options.get(key, b"").decode(errors="replace") for key in (b"name", b"filename"))
-    return Part(name, filename)
+    return Part(name, _FORM_ESCAPES.sub(lambda found: unquote(found[0]), filename))
 
 
 class Spool:

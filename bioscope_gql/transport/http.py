@@ -21,8 +21,10 @@ from bioscope_gql.policy import Viewer
 from bioscope_gql.transport.bodies import Body
 from bioscope_gql.transport.documents import Operation
 from bioscope_gql.transport.execution import (
+    Alike,
     Answer,
     Authenticator,
+    Beginner,
     Call,
     ContextFactory,
     Execution,
@@ -88,7 +90,9 @@ class GraphQLEndpoint:
         introspection: bool = True,
         allowed_origins: Collection[str] | None = None,
         permit: Permit | None = None,
+        begin: Beginner | None = None,
         observe: Observer = lambda _call, _answer: None,
+        alike: Alike = lambda _viewer, _call: None,
         explorer: Callable[[], Response] | None = None,
     ) -> None:
         """`allowed_origins` are those of other sites whose pages may open a socket, written as a
@@ -102,7 +106,9 @@ class GraphQLEndpoint:
             limits=self._limits,
             introspection=introspection,
             permit=permit,
+            begin=begin,
             observe=observe,
+            alike=alike,
         )
         self._uploads = Uploads(spool_directory, self._limits)
         self._sockets = Sockets(self._execution, allowed_origins=allowed_origins or ())

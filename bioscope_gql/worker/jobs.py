@@ -21,6 +21,9 @@ from bioscope_gql.worker.progress import Progress
 HELD_AT_MOST = 1_000
 """Jobs that are read and not done; more are not fetched."""
 
+TRACEPARENT = "traceparent"
+"""The header of W3C Trace Context."""
+
 _COMMIT_EVERY_SECONDS = 0.05
 _RETRY_SECONDS = 0.5
 _STILL_HERE_SECONDS = 30
@@ -36,6 +39,8 @@ class Delivery:
 
     value: bytes
     suspect: bool
+    echo: Mapping[str, bytes]
+    """Headers that its answers carry too: where it stands in a trace."""
     _offset: int
     _progress: Progress
     _reader: "JobReader"
@@ -188,7 +193,9 @@ class JobReader(ConsumerRebalanceListener):  # type: ignore[misc]
                 if self._is_for_us(record):
                     suspect = progress.read(record.offset)
                     value = record.value or b""
-                    self.queue.put_nowait(Delivery(value, suspect, record.offset, progress, self))
+                    self.queue.put_nowait(
+                        Delivery(value, suspect, _echo(record), record.offset, progress, self)
+                    )
                 else:
                     progress.passed(record.offset)
             self._changed.set()
@@ -231,3 +238,7 @@ class JobReader(ConsumerRebalanceListener):  # type: ignore[misc]
             self._changed.set()
             return False
         return True
+
+
+def _echo(record: ConsumerRecord) -> Mapping[str, bytes]:
+    return {name: value for name, value in record.headers if name == TRACEPARENT}

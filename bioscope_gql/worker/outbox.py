@@ -3,8 +3,10 @@
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 from bioscope_gql.worker.kafka import (
     OUTAGES,
@@ -15,6 +17,8 @@ from bioscope_gql.worker.kafka import (
 )
 from bioscope_gql.worker.options import Options
 
+NO_HEADERS: Mapping[str, bytes] = MappingProxyType({})
+
 _RETRY_SECONDS = 0.5
 _log = logging.getLogger(__name__)
 
@@ -24,6 +28,7 @@ class _Message:
     topic: str
     key: bytes
     value: bytes
+    headers: Mapping[str, bytes]
     confirmed: "asyncio.Future[None]"
 
 
@@ -42,9 +47,11 @@ class Outbox:
         self._empty.set()
         self._reachable = True
 
-    def post(self, topic: str, key: bytes, value: bytes) -> "asyncio.Future[None]":
+    def post(
+        self, topic: str, key: bytes, value: bytes, headers: Mapping[str, bytes] = NO_HEADERS
+    ) -> "asyncio.Future[None]":
         """Take a message. The future ends when the broker has it, or with MessageSizeTooLargeError."""
-        message = _Message(topic, key, value, asyncio.get_running_loop().create_future())
+        message = _Message(topic, key, value, headers, asyncio.get_running_loop().create_future())
         self._waiting.append(message)
         self._posted.set()
         self._empty.clear()
@@ -93,7 +100,9 @@ class Outbox:
     async def _send(self, made: AIOKafkaProducer, message: _Message, broken: "asyncio.Future[None]") -> None:
         self._sent[message] = None
         try:
-            delivery = await made.send(message.topic, message.value, key=message.key)
+            delivery = await made.send(
+                message.topic, message.value, key=message.key, headers=list(message.headers.items())
+            )
         except MessageSizeTooLargeError as error:
             self._settle(message, error)
         else:

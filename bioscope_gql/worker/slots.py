@@ -95,7 +95,7 @@ class Slots:
         return job
 
     async def _do(self, job: Job, delivery: Delivery) -> None:
-        lease = Lease(job.lease_seconds, partial(self._say, job, self._answers.started(job)))
+        lease = Lease(job.lease_seconds, partial(self._say, job, delivery, self._answers.started(job)))
         try:
             if delivery.suspect:
                 await self._set_aside(job, delivery)
@@ -110,12 +110,12 @@ class Slots:
             answer = self._answers.failed(job, from_exception(error))
         finally:
             lease.end()
-        self._say(job, answer).add_done_callback(partial(self._arrived, job, delivery))
+        self._say(job, delivery, answer).add_done_callback(partial(self._arrived, job, delivery))
 
     async def _set_aside(self, job: Job, delivery: Delivery) -> None:
         if self._stopping:
             raise GivenBack
-        await self._say(job, self._answers.started(job))
+        await self._say(job, delivery, self._answers.started(job))
         await delivery.set_aside()
 
     async def _answer(self, job: Job, lease: Lease) -> bytes:
@@ -125,8 +125,9 @@ class Slots:
         found, seconds = await self._turns.classified(picture, lease.work)
         return self._answers.ok(job, found, seconds * 1000)
 
-    def _say(self, job: Job, message: bytes) -> "asyncio.Future[None]":
-        return self._outbox.post(self._options.topics.results, str(job.item_id).encode(), message)
+    def _say(self, job: Job, delivery: Delivery, message: bytes) -> "asyncio.Future[None]":
+        topic, key = self._options.topics.results, str(job.item_id).encode()
+        return self._outbox.post(topic, key, message, delivery.echo)
 
     def _arrived(self, job: Job, delivery: Delivery, arrival: "asyncio.Future[None]") -> None:
         if arrival.cancelled():
