@@ -1,7 +1,6 @@
 """The shortcuts of the executor: they answer what graphql-core answers, to the byte and to the error."""
 
 import re
-from inspect import isawaitable
 from typing import Any
 from uuid import UUID
 
@@ -10,11 +9,11 @@ import pytest
 from graphql import ExecutionResult, parse
 from graphql.execution import execute
 from graphql.execution.executor_throwing_on_incremental import ExecutorThrowingOnIncremental
-from strawberry.execution import optimized_is_awaitable
 
 from bioscope_gql.policy import Viewer
 from bioscope_gql.schema import schema
 from bioscope_gql.schema.context import Context
+from bioscope_gql.transport.execution import IS_AWAITABLE
 from bioscope_gql.transport.executor import ViewExecutor
 from bioscope_gql.vocabulary import Role
 from tests.lab import Lab
@@ -55,9 +54,9 @@ async def _executed(
         context_value=context,
         variable_values=variables,
         executor_class=how,
-        is_awaitable=optimized_is_awaitable,  # type: ignore[arg-type]
+        is_awaitable=IS_AWAITABLE,
     )
-    return await result if isawaitable(result) else result
+    return await result if IS_AWAITABLE(result) else result
 
 
 def written(result: ExecutionResult) -> bytes:

@@ -1,12 +1,15 @@
 """The newest result of each picture, as the picture shows it: true whatever happens to results."""
 
+import asyncio
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
 
+from bioscope_gql.resolvers import newest
 from tests.lab import Lab, Person
 from tests.verdicts import a_run, a_verdict
 
@@ -70,6 +73,39 @@ async def test_an_older_result_that_comes_later_does_not_replace_a_newer_one(lab
     await a_verdict(lab, runs[1], image, "bright", 0.8, START)
 
     assert await shown(ada, image) == ("dark", 0.7)
+    assert await lies(lab) == 0
+
+
+@pytest.mark.parametrize("first", ["the older", "the newer"])
+async def test_of_two_transactions_that_race_for_a_picture_the_newer_result_stays(
+    lab: Lab, first: str
+) -> None:
+    ada = await lab.an_analyst()
+    dataset = await ada.a_dataset()
+    (image,) = await ada.images(dataset, 1)
+    results = {}
+    for name, at in (("the older", START), ("the newer", START + timedelta(hours=1))):
+        run = await a_run(lab, dataset)
+        await a_verdict(lab, run, image, name, 0.5, at)
+        results[name] = await lab.db.value("select id from classification_results where label = $1", name)
+    await lab.db.execute(
+        "update images set latest_result = null, latest_label = null, latest_confidence = null,"
+        " latest_at = null"
+    )
+    second = next(name for name in results if name != first)
+
+    async def note_second() -> None:
+        async with lab.db.transaction() as tx:
+            await newest.note(tx, [UUID(image)], [results[second]])
+
+    async with lab.db.transaction() as tx:
+        await newest.note(tx, [UUID(image)], [results[first]])
+        waiting = asyncio.create_task(note_second())
+        while not await lab.db.value("select count(*) from pg_locks where not granted"):
+            assert not waiting.done()
+    await waiting
+
+    assert await shown(ada, image) == ("the newer", 0.5)
     assert await lies(lab) == 0
 
 

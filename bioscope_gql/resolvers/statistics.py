@@ -20,8 +20,9 @@ STEPS = {
     TimeBucket.DAY: timedelta(days=1),
     TimeBucket.WEEK: timedelta(weeks=1),
 }
-MONDAY = datetime(1, 1, 1, tzinfo=UTC)
-"""The first day there is; a Monday, so that hours, days and weeks are all counted from here."""
+MONDAY = datetime(2001, 1, 1, tzinfo=UTC)
+"""From here hours, days and weeks are counted, both ways. Not the first day there is: that asyncpg takes for
+-infinity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +92,13 @@ def _count(since: datetime, until: datetime, bucket: TimeBucket) -> int:
 
 async def results(db: Database, viewer: Viewer, window: Window) -> Results:
     """What models said within the window, by one statement."""
-    args = Args([window.bucket.lower()])
+    args = Args([STEPS[window.bucket], MONDAY])
     where = _where(ClassificationResult, viewer, window, args)
     rows = await db.rows(
         "select grouping(s.at, s.label) as level, s.at, s.label, coalesce(sum(s.count), 0)::bigint as count,"
         " sum(s.sum) / sum(s.count)::float8 as mean from ("
-        "select date_trunc($1, t.created_at, 'UTC') as at, t.label, count(*) as count, sum(confidence) as sum"
+        "select date_bin($1::interval, t.created_at, $2::timestamptz) as at,"
+        " t.label, count(*) as count, sum(confidence) as sum"
         f" from classification_results t where {where} group by 1, 2) s"
         " group by grouping sets ((s.at), (s.label), ()) order by 4 desc, s.label",
         *args,
