@@ -17,7 +17,6 @@ source "$here/server.sh"
 server minio MinIO "${MINIO_PORT:-29000}" "${MINIO_WAIT_SECONDS:-60}"
 
 version=v0.0.0-20260212201848-7aac2a2c5b7c   # the last one: the project was archived
-go_version=go1.24.13
 program=$root/minio-$version/minio
 
 # 200 only when it can write: its "live" and "ready" say yes before that.
@@ -28,34 +27,20 @@ answers() {
         timeout 2 head -n 1 <&3; } 2> /dev/null) && [[ $line == *" 200 "* ]]
 }
 
-# Prints a Go that is new enough, or one that fetches that by itself (from 1.21 on). For an older one it comes the
-# same way, as a module, into the directory of this build.
-go_for() {
-    local build=$1 minor toolchain
-    minor=$(go env GOVERSION | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
-    if (( minor >= 21 )); then
-        command -v go
-        return
-    fi
-    toolchain=$(go mod download -json "golang.org/toolchain@v0.0.1-$go_version.$(go env GOOS)-$(go env GOARCH)" |
-        sed -n 's/.*"Dir": "\(.*\)".*/\1/p') || return
-    chmod -R u+x "$toolchain"/bin "$toolchain"/pkg/tool   # modules carry no permissions
-    echo "$toolchain/bin/go"
-}
-
 build() {
-    local build=$1 go
+    local build=$1
     # Caches of its own: 1.4 GB that nobody needs afterwards.
     export GOPATH=$build GOMODCACHE=$build/mod GOCACHE=$build/cache GOBIN=$build/bin GOFLAGS=-modcacherw
     export CGO_ENABLED=0 GOTOOLCHAIN=auto
     cd "$build"
-    go=$(go_for "$build") &&
-        nice -n 10 "$go" install -trimpath -ldflags '-s -w' "github.com/minio/minio@$version"
+    nice -n 10 go install -trimpath -ldflags '-s -w' "github.com/minio/minio@$version"
 }
 
 install() {
     if [[ ! -x $program ]]; then
-        need go "install Go, on Debian and Ubuntu with apt install golang-go."
+        need go "install Go 1.21 or newer; it fetches the version that MinIO needs by itself."
+        (( $(go env GOVERSION | sed -n 's/^go1\.\([0-9]*\).*/\1/p') >= 21 )) ||
+            fail "Go $(go env GOVERSION) is too old: install 1.21 or newer."
         echo "Building MinIO, once; this takes minutes ..." >&2
         local build=$root/minio-build
         rm -rf "$build"
