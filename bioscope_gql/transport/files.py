@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from bioscope_gql.storage.blobs import BlobMissing, StoreUnavailable, content_disposition
 from bioscope_gql.storage.disk import DiskStore, OpenFile
 from bioscope_gql.storage.links import PATH, Grant, LinkExpired, LinkRefused, LinkSigner
-from bioscope_gql.transport.ranges import STALL_SECONDS, Refused, Stalled, asked_range, knows, patient
+from bioscope_gql.transport.ranges import STALL_SECONDS, Refused, Stalled, knows, part_of, patient
 from bioscope_gql.transport.verification import Verification
 
 logger = structlog.get_logger()
@@ -97,15 +97,12 @@ class Files:
         }
         if knows(request.headers.get("If-None-Match"), tag):
             return Response(status_code=304, headers=headers)
-        asked = asked_range(request, tag, file.size)
-        start, end = asked or (0, file.size)
-        headers["Content-Length"] = str(end - start)
-        if asked:
-            headers["Content-Range"] = f"bytes {start}-{end - 1}/{file.size}"
-        status = 206 if asked else 200
+        part = part_of(request, tag, file.size)
+        headers |= part.headers
         if request.method == "HEAD":
-            return Response(status_code=status, headers=headers, media_type=grant.content_type)
-        return StreamingResponse(file.chunks(start, end), status, headers, grant.content_type)
+            return Response(status_code=part.status, headers=headers, media_type=grant.content_type)
+        chunks = file.chunks(part.start, part.end)
+        return StreamingResponse(chunks, part.status, headers, grant.content_type)
 
     async def _refuse_damaged(self, grant: Grant, file: OpenFile) -> None:
         """Of a picture whose bytes are not those that were uploaded none is served, and it is told."""

@@ -19,7 +19,7 @@ from bioscope_gql.resolvers import accounts, images, serviceaccounts, words
 from bioscope_gql.services import Services
 from bioscope_gql.storage.blobs import BlobMissing, StoreUnavailable, content_disposition
 from bioscope_gql.transport.masking import is_lost_database
-from bioscope_gql.transport.ranges import STALL_SECONDS, Refused, Stalled, asked_range, knows, patient
+from bioscope_gql.transport.ranges import STALL_SECONDS, Refused, Stalled, knows, part_of, patient
 
 LINK_SECONDS = 600
 SAFE = {
@@ -71,17 +71,13 @@ class Originals:
         if knows(request.headers.get("If-None-Match"), tag):
             await Response(status_code=304, headers=headers)(request.scope, request.receive, send)
             return
-        asked = asked_range(request, tag, size)
-        start, end = asked or (0, size)
-        headers["Content-Length"] = str(end - start)
-        if asked:
-            headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-        status, kind = 206 if asked else 200, row["content_type"]
+        part, kind = part_of(request, tag, size), row["content_type"]
+        headers |= part.headers
         if request.method == "HEAD":
-            await Response(None, status, headers, kind)(request.scope, request.receive, send)
+            await Response(None, part.status, headers, kind)(request.scope, request.receive, send)
             return
-        async with self._services.store.open(row["storage_path"], start=start, end=end) as blob:
-            response = StreamingResponse(blob.chunks, status, headers, kind)
+        async with self._services.store.open(row["storage_path"], start=part.start, end=part.end) as blob:
+            response = StreamingResponse(blob.chunks, part.status, headers, kind)
             await response(request.scope, request.receive, send)
 
     async def _link(self, request: Request, send: Send) -> None:

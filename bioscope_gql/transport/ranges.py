@@ -75,3 +75,27 @@ def asked_range(request: Request, tag: str, size: int) -> tuple[int, int] | None
         outside = {"Content-Range": f"bytes */{size}"}
         raise Refused(416, "RANGE_NOT_SATISFIABLE", f"This file has {size} bytes.", outside)
     return start, end
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """As much of a file as is to be sent, half-open, and what the answer says of it."""
+
+    start: int
+    end: int
+    status: int
+    headers: Mapping[str, str]
+
+
+def part_of(request: Request, tag: str, size: int) -> Part:
+    """The range that was asked for, or the whole.
+
+    Raises:
+        Refused: the range starts behind the end.
+    """
+    asked = asked_range(request, tag, size)
+    start, end = asked or (0, size)
+    length = {"Content-Length": str(end - start)}
+    if asked is None:
+        return Part(start, end, 200, length)
+    return Part(start, end, 206, {**length, "Content-Range": f"bytes {start}-{end - 1}/{size}"})
