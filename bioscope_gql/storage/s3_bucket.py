@@ -6,11 +6,13 @@ store does not pay for them.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 from xml.etree.ElementTree import ParseError
+
+import structlog
 
 from bioscope_gql.storage.blobs import DAMAGED, StoreUnavailable
 from bioscope_gql.storage.s3_options import S3Options
@@ -25,10 +27,15 @@ CALL_SECONDS = 15.0
 SLOWEST_BYTES_PER_SECOND = 512 * 1024
 """A call may take `CALL_SECONDS`, and as much longer as this speed asks for what it carries."""
 
+ABORT_PAUSES = (0.0, 0.1, 0.5)
+"""How many seconds to wait before each try to remove the parts of an upload that came to nothing."""
+
 PROBE = "images/check"
 """The key of an upload that is begun and given up, to see whether we may write."""
 
 T = TypeVar("T")
+
+logger = structlog.get_logger()
 
 _MEANINGS = {
     "AccessDenied": (
@@ -153,9 +160,23 @@ class Bucket:
                 raise
 
     async def _abandon(self, begun: "asyncio.Task[MultipartUploader]", uploader: "MultipartUploader") -> None:
-        with suppress(StoreUnavailable):
+        """A part that is still on its way may keep a server from it at first: S3's advice is to ask again."""
+        try:
             await begun
-            await self.ask(uploader.abort)
+        except StoreUnavailable:
+            return
+        reason = ""
+        for pause in ABORT_PAUSES:
+            await asyncio.sleep(pause)
+            try:
+                await self.ask(uploader.abort)
+            except StoreUnavailable as error:
+                reason = str(error)
+                if isinstance(error.__cause__, TimeoutError):
+                    break
+            else:
+                return
+        logger.warning("upload_left_unfinished", reason=reason)
 
     async def _to_its_end(self, farewell: Coroutine[Any, Any, None]) -> None:
         """Run it even if we are cancelled meanwhile; leaving the bucket waits for it then."""
