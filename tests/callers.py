@@ -84,7 +84,10 @@ async def a_front(
     def make_context(viewer: Viewer | None, call: Call) -> Context:
         return Context(services=services, caller=viewer, request_id=call.request_id, origin="http://lab")
 
-    sizes = ("query_bytes", "tokens", "depth", "fields", "aliases", "fragments", "cost", "body_bytes")
+    sizes = (
+        "query_bytes", "tokens", "depth", "fields", "aliases", "fragments", "cost", "body_bytes",
+        "cached_document_bytes",
+    )  # fmt: skip
     endpoint = GraphQLEndpoint(
         schema(),
         authenticator=Names(viewers),

@@ -4,7 +4,6 @@ With BIOSCOPE_TEST_KAFKA (tests/brokers.py) and BIOSCOPE_TEST_S3 (tests/stores.p
 Kafka and a real S3 store instead of the embedded broker and the disk.
 """
 
-import asyncio
 import itertools
 import os
 import shutil
@@ -23,6 +22,7 @@ from bioscope_gql.embedded.stack import Stack
 from bioscope_gql.settings import S3
 from tests import stores
 from tests.brokers import real_kafka
+from tests.folders import a_folder
 from tests.lab import Lab, Place, a_lab
 
 
@@ -71,14 +71,10 @@ async def a_bucket() -> AsyncIterator[S3 | None]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shared() -> AsyncIterator[Services]:
-    # Not pytest's own directory: it lies behind a private one, which matters when root runs this.
-    directory = Path(tempfile.mkdtemp(prefix="bioscope-tests-", dir="/tmp"))
-    try:
+    with a_folder() as directory:
         async with Stack(directory, {"unused": 1}, durable=False) as stack:
             await migrations.forwards(stack.dsn)
             yield Services(stack.dsn, real_kafka() or stack.bootstrap_servers, directory)
-    finally:
-        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
 
 @pytest.fixture
@@ -102,3 +98,8 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
     ]
     return report
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each core: these tests wait for other processes half of their time."""
+    return min(2 * (os.cpu_count() or 1), 8)

@@ -77,7 +77,7 @@ class Place:
         }
 
     def settings(self, *, limits: Mapping[str, Any] | None = None, **app: Any) -> Settings:
-        """Of an embedded stack or of real services, with topics that nobody else reads."""
+        """Of an embedded stack or of real services, with topics and groups that nobody else has."""
         topics = KafkaTopics(
             jobs=f"{self.name}.jobs",
             results=f"{self.name}.results",
@@ -86,7 +86,9 @@ class Place:
             signals=f"{self.name}.signals",
         )
         settings = Settings(
-            app=App(port=0, **app), kafka=Kafka(topics=topics), limits=Limits(**(limits or {}))
+            app=App(port=0, **app),
+            kafka=Kafka(topics=topics, consumer_group=self.name),
+            limits=Limits(**(limits or {})),
         )
         settings = settings.embedded(
             dsn=self.dsn, bootstrap_servers=self.bootstrap_servers, data_dir=self.folder

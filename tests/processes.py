@@ -2,12 +2,10 @@
 
 import asyncio
 import json
-import shutil
 import signal
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,17 +32,6 @@ mutation ($email: String!, $username: String!, $password: String!) {
   }
 }
 """
-
-
-@contextmanager
-def a_folder() -> Iterator[Path]:
-    """One that PostgreSQL's account can pass through when root runs this; not so pytest's own."""
-    directory = Path(tempfile.mkdtemp(prefix="bioscope-test-", dir="/tmp"))
-    directory.chmod(0o711)
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory)
 
 
 @dataclass(frozen=True)

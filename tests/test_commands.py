@@ -16,11 +16,11 @@ import pytest
 
 from bioscope_gql.embedded.stack import read_stack
 from tests.children import Children
+from tests.folders import a_folder
 from tests.lab import a_picture
 from tests.processes import (
     LIMIT_SECONDS,
     Server,
-    a_folder,
     all_gone,
     bioscope,
     dev,

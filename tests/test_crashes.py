@@ -4,10 +4,8 @@ import asyncio
 import json
 import os
 import random
-import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -19,6 +17,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from bioscope_gql.embedded.stack import read_stack
+from tests.folders import a_folder
 from tests.lab import Json, a_picture, unwrapped
 from tests.lab_documents import RUN, UPLOAD, WATCH
 
@@ -30,9 +29,8 @@ FINAL = {"SUCCEEDED", "FAILED", "CANCELLED"}
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix="bioscope-crash-", dir="/tmp"))
-    yield directory
-    shutil.rmtree(directory)
+    with a_folder() as folder:
+        yield folder
 
 
 @asynccontextmanager

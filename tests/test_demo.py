@@ -6,12 +6,10 @@ import json
 import os
 import pty
 import re
-import shutil
 import signal
 import stat
 import subprocess
 import sys
-import tempfile
 import termios
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -26,6 +24,7 @@ from bioscope_gql.commands.demo_screen import Screen
 from bioscope_gql.commands.demo_smears import KINDS, draw
 from bioscope_gql.commands.demo_work import Work
 from bioscope_gql.errors import InvalidCredentials
+from tests.folders import a_folder
 from tests.test_cli import environment
 
 pytestmark = pytest.mark.timeout(180)
@@ -51,10 +50,8 @@ BIOSCOPE = (sys.executable, "-m", "bioscope_gql", "demo")
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
-    """Not pytest's own: that lies behind a private directory, which matters when root runs this."""
-    directory = Path(tempfile.mkdtemp(prefix="bioscope-test-", dir="/tmp"))
-    yield directory
-    shutil.rmtree(directory)
+    with a_folder(closed=True) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")

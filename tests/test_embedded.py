@@ -3,12 +3,10 @@
 import asyncio
 import json
 import os
-import shutil
 import signal
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +21,7 @@ from bioscope_gql.embedded import lock
 from bioscope_gql.embedded.stack import RunningStack, Stack, read_stack
 from bioscope_gql.errors import ConfigurationError
 from tests.children import Children, gone
+from tests.folders import a_folder
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(90)]
 
@@ -43,10 +42,8 @@ asyncio.run(main())
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    """Not pytest's own: that lies behind a private directory, which matters when root runs this."""
-    directory = Path(tempfile.mkdtemp(prefix="bioscope-test-", dir="/tmp"))
-    yield directory
-    shutil.rmtree(directory)
+    with a_folder(closed=True) as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -56,9 +53,8 @@ def children() -> Children:
 
 @pytest.fixture
 def private_dir() -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix="bioscope-test-", dir="/tmp"))
-    yield directory
-    shutil.rmtree(directory)
+    with a_folder(closed=True) as folder:
+        yield folder
 
 
 def a_stack(data_dir: Path) -> Stack:

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.folders import a_folder
 from tests.lab import PASSWORD
-from tests.processes import Server, a_folder, bioscope, dev
+from tests.processes import Server, bioscope, dev
 from tests.test_cli import ROOT
 
 CLIENTS = ROOT / "examples" / "clients"

@@ -21,10 +21,11 @@ from bioscope_gql import migrations
 from bioscope_gql.embedded.cluster import STATE_DIR
 from bioscope_gql.embedded.postgres import Postgres
 from tests.answerer import Answerer
+from tests.folders import a_folder
 from tests.lab import Place, Refused, a_lab, unwrapped
 from tests.lab_documents import RUN
 from tests.load import BUSY, LONG, Orders, balanced, books, finished, until, variables
-from tests.processes import a_folder, serving
+from tests.processes import serving
 
 KILLS = 20 if LONG else 3
 RUNS_EACH = 25

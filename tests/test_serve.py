@@ -18,10 +18,11 @@ from websockets.exceptions import ConnectionClosed
 from bioscope_gql import migrations
 from bioscope_gql.commands.serving import FINISH_SECONDS
 from tests.conftest import Services
+from tests.folders import a_folder
 from tests.grounds import a_ground, variables
 from tests.lab import Place, a_picture
 from tests.lab_documents import RUN, UPLOAD
-from tests.processes import LIMIT_SECONDS, Server, a_folder, bioscope, serving
+from tests.processes import LIMIT_SECONDS, Server, bioscope, serving
 
 pytestmark = pytest.mark.timeout(180)
 

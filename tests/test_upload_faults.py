@@ -8,7 +8,6 @@ import json
 import os
 import random
 import signal
-import tempfile
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +20,7 @@ from bioscope_gql.services import Services
 from bioscope_gql.storage import janitor
 from bioscope_gql.storage.comparison import Comparison
 from bioscope_gql.storage.folder import DRAFTS
+from tests.folders import a_folder
 from tests.grounds import variables
 from tests.lab import PATIENCE_SECONDS, Lab, Place, a_lab, a_picture, services_of
 from tests.lab_documents import UPLOAD
@@ -140,7 +140,7 @@ async def test_a_server_that_is_killed_while_it_takes_pictures_leaves_nothing_th
 async def test_a_store_that_stands_still_during_an_upload_leaves_nothing_once_it_goes_on(
     place: Place,
 ) -> None:
-    with tempfile.TemporaryDirectory(dir="/tmp") as data, a_minio(Path(data)) as minio:
+    with a_folder() as data, a_minio(data) as minio:
         await minio.start()
         async with a_lab(replace(place, s3=settings_of(minio.options))) as lab:
             anna = await lab.an_analyst()
