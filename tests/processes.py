@@ -178,7 +178,7 @@ def heed_interrupts() -> None:
 
 @asynccontextmanager
 async def started(folder: Path, *arguments: str, **variables: str) -> AsyncIterator[Server]:
-    """A command that is to serve on a free port; killed with all of its descendants if it still runs."""
+    """A command that is to serve on a free port; ended with all of its descendants if it still runs."""
     log = folder / "server.log"
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
@@ -192,8 +192,14 @@ async def started(folder: Path, *arguments: str, **variables: str) -> AsyncItera
     finally:
         if process.returncode is None:
             family = server.family
-            process.kill()
-            await process.wait()
+            with suppress(ProcessLookupError):
+                process.terminate()
+            try:
+                async with asyncio.timeout(LIMIT_SECONDS):
+                    await process.wait()
+            finally:
+                with suppress(ProcessLookupError):
+                    process.kill()
             assert await all_gone(family)
 
 
