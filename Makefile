@@ -33,7 +33,7 @@ web: .venv/.runtime ## builds the explorer anew; make demo and make dev do it on
 	@$(PY) tools/build_web.py
 
 test: .venv/.dev .venv/.moto ## says yes or no: behaviour, types, lint, formatting, printed contracts
-	@exec $(PY) -m pytest --numprocesses auto --dist worksteal $(ARGS)
+	@exec $(PY) -m pytest --numprocesses auto --dist load $(ARGS)
 
 services: ## a real Kafka and a real MinIO on loopback (once: installs them, which takes minutes)
 	@services/kafka.sh start

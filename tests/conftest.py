@@ -4,6 +4,7 @@ With BIOSCOPE_TEST_KAFKA (tests/brokers.py) and BIOSCOPE_TEST_S3 (tests/stores.p
 Kafka and a real S3 store instead of the embedded broker and the disk.
 """
 
+import gc
 import itertools
 import os
 import shutil
@@ -12,10 +13,12 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 import pytest_asyncio
+from xdist.scheduler import LoadScopeScheduling
 
 from bioscope_gql import migrations
 from bioscope_gql.embedded.stack import Stack
@@ -100,6 +103,33 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
+class Together(LoadScopeScheduling):  # type: ignore[misc]
+    """Hands out test by test, but whole the files whose tests share what takes long to make."""
+
+    WHOLE = ("tests/test_demo.py", "tests/test_example_clients.py", "tests/test_examples.py")
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file in self.WHOLE else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """Not xdist's own groups, which pytest 9.2 does not let it name."""
+    return Together(config, log)
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """Two for each core: these tests wait for other processes half of their time."""
     return min(2 * (os.cpu_count() or 1), 8)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: a full collection need not walk it each time."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What was given more time than usual begins first, so that nobody waits for it in the end."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)

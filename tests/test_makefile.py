@@ -134,13 +134,13 @@ def test_everything_is_installed_from_hashed_locks_and_only_once(folder: Folder)
         f"{pip} --no-deps --no-build-isolation --editable .",
         f"{pip} --require-hashes --requirement requirements-dev.lock",
         f"{apart} --require-hashes --requirement requirements-moto.lock",
-        "-m pytest --numprocesses auto --dist worksteal -k runs",
+        "-m pytest --numprocesses auto --dist load -k runs",
     ]
     assert "Installing what BioScope needs" in first.stdout
 
     again = folder.make("test")
 
-    assert (folder.calls(), again.stdout) == (["-m pytest --numprocesses auto --dist worksteal"], "")
+    assert (folder.calls(), again.stdout) == (["-m pytest --numprocesses auto --dist load"], "")
 
 
 def test_an_environment_whose_python_went_away_is_made_anew(folder: Folder) -> None:
@@ -153,7 +153,7 @@ def test_an_environment_whose_python_went_away_is_made_anew(folder: Folder) -> N
 
     assert folder.make("test").returncode == 0
 
-    assert folder.calls()[-1] == "-m pytest --numprocesses auto --dist worksteal"
+    assert folder.calls()[-1] == "-m pytest --numprocesses auto --dist load"
     assert python.read_text() == (folder.programs / "python3").read_text()
 
 
