@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 78 bad configuration.
 """
 
 import argparse
+import gc
 import importlib
 import os
 import sys
@@ -49,6 +50,7 @@ def _run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
     settings = Settings.load(args.config, environ, command=args.command, overrides=_overrides(args))
     observability.configure(settings.app.log_level, settings.app.log_format)
+    gc.set_threshold(*COLLECT_AFTER)
     module = importlib.import_module(f"bioscope_gql.commands.{args.command.replace('-', '_')}")
     return int(module.run(args, settings))
 
@@ -127,6 +129,9 @@ def _serving(commands: "argparse._SubParsersAction[_Parser]") -> None:
     )
     _data_dir(worker, EMBEDDED)
 
+
+COLLECT_AFTER = (50_000, 20, 20)
+"""Python looks for cyclic garbage after 700 objects, which is a sixth of a start and a tenth of a request."""
 
 EMBEDDED = "use the embedded stack that keeps its data there and runs there now"
 

@@ -21,6 +21,7 @@ import pytest_asyncio
 from xdist.scheduler import LoadScopeScheduling
 
 from bioscope_gql import migrations
+from bioscope_gql.cli import COLLECT_AFTER
 from bioscope_gql.embedded.stack import Stack
 from bioscope_gql.settings import S3
 from tests import stores
@@ -106,7 +107,9 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 class Together(LoadScopeScheduling):  # type: ignore[misc]
     """Hands out test by test, but whole the files whose tests share what takes long to make."""
 
-    WHOLE = ("tests/test_demo.py", "tests/test_example_clients.py", "tests/test_examples.py")
+    WHOLE = tuple(
+        f"tests/test_{name}.py" for name in ("demo", "example_clients", "examples", "running_stack")
+    )
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
@@ -124,9 +127,10 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_finish() -> None:
-    """What is imported stays: a full collection need not walk it each time."""
+    """What is imported stays: no collection need walk it. And as in a server, they are few."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 @pytest.hookimpl(trylast=True)

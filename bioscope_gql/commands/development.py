@@ -1,6 +1,7 @@
 """Everything embedded, in one process and its children: for `demo`, `dev` and tests. Development only."""
 
 import asyncio
+import gc
 import importlib
 import os
 import shutil
@@ -88,6 +89,7 @@ async def _serving(
         async with served(services, listening, spool=_spool(stack.data_dir), development=True):
             url = url_of(listening)
             stack.announce(url=url)
+            gc.freeze()  # as in serve.py
             running = Development(url, stack.notices, services, stopped)
             tasks = [asyncio.create_task(_watch(stack, running), name="watch")]
             if worker:

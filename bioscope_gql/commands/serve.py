@@ -1,6 +1,7 @@
 """``bioscope serve``: one replica against the configured PostgreSQL, Kafka and store."""
 
 import argparse
+import gc
 
 from bioscope_gql import db, migrations
 from bioscope_gql.commands import running
@@ -24,6 +25,7 @@ async def _serve(settings: Settings, *, migrate: bool) -> int:
             opened(settings) as services,
             served(services, listening, spool=spool),
         ):
+            gc.freeze()  # what is there now stays: no collection need walk it
             print(f"Serving on {url_of(listening)}/graphql.", flush=True)
             await stopped.wait()
     return 0
