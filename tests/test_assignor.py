@@ -13,7 +13,7 @@ from tests.lab import Place
 MEMBER = """
 import asyncio, json, sys
 from aiokafka import AIOKafkaConsumer
-from bioscope_gql.events.broker import PatientAssignor
+from bioscope_gql.events.clients import PatientAssignor
 async def main():
     consumer = AIOKafkaConsumer(
         sys.argv[2], bootstrap_servers=sys.argv[1], group_id=sys.argv[2], session_timeout_ms=1500,

@@ -139,9 +139,9 @@ def test_nobody_needs_the_far_ends(module: Path) -> None:
     assert [name for name in ours(module) if own not in ONLY_FROM.get(part(name), {own})] == []
 
 
-def test_a_worker_knows_the_words_and_the_messages_only() -> None:
+def test_a_worker_knows_the_words_the_messages_and_their_clients_only() -> None:
     for module in sorted((PACKAGE / "worker").rglob("*.py")):
-        allowed = ("vocabulary", "events.messages", "worker.")
+        allowed = ("vocabulary", "events.messages", "events.clients", "worker.")
         assert [name for name in ours(module) if not name.startswith(allowed)] == [], place(module)
 
 

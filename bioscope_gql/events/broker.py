@@ -7,20 +7,19 @@ which needs a loop of our own (`consumer.py`).
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, Topic
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from bioscope_gql.events import security, topics
+from bioscope_gql.events.clients import OUTAGES, PatientAssignor, bounded, unbroken
 from bioscope_gql.settings import Kafka, KafkaSecurity
 
 RETRY_SECONDS = 1.0
@@ -29,21 +28,7 @@ PATIENCE_SECONDS = 120.0
 """An outage is left to the clients for so long: they come back by themselves, with what was not sent yet."""
 
 STOP_SECONDS = 5.0
-OUTAGES = (KafkaError, OSError, TimeoutError)
-"""What a client raises when its broker is away or refuses it."""
-
 logger = structlog.get_logger()
-
-
-class PatientAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]
-    """For groups on the embedded broker only: its coordinator ends a rebalance when the leader syncs, and
-    refuses the followers that sync later. This gives them a head start."""
-
-    @classmethod
-    def assign(cls, cluster: Any, members: Any) -> Any:
-        if len(members) > 1:
-            time.sleep(0.15)
-        return super().assign(cluster, members)
 
 
 class Link:
@@ -88,7 +73,7 @@ class Link:
             await self._broker.start()
             yield
         finally:
-            await _within(STOP_SECONDS, self._broker.stop())
+            await unbroken(bounded(self._broker.stop(), STOP_SECONDS))
 
     async def send(
         self, topic: str, value: bytes, *, key: bytes, headers: Mapping[str, str] | None = None
@@ -218,18 +203,6 @@ def _reason(errors: BaseExceptionGroup[BaseException]) -> str:
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
     return f"{type(first).__name__}: {first}" if str(first) else type(first).__name__
-
-
-async def _within(seconds: float, ending: Awaitable[Any]) -> None:
-    """Await the end of a client, but not for ever: with its broker away it may never come."""
-    task = asyncio.ensure_future(ending)
-    # aiokafka's stop can raise CancelledError though nobody cancelled: in a task of its own it stays there.
-    await asyncio.wait([task], timeout=seconds)
-    if not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=1)
-    elif not task.cancelled() and (error := task.exception()):
-        logger.info("kafka_client_ended_badly", reason=str(error))
 
 
 def _times(*, development: bool) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from typing import Any
 
 import structlog
 
-from bioscope_gql.events.broker import OUTAGES, Link
+from bioscope_gql.events.broker import Link
+from bioscope_gql.events.clients import OUTAGES
 from bioscope_gql.services import Services
 from bioscope_gql.vocabulary import uuid7
 

@@ -8,7 +8,8 @@ import structlog
 
 from bioscope_gql.db import Row, is_away
 from bioscope_gql.events import topics
-from bioscope_gql.events.broker import OUTAGES, Broker, Link
+from bioscope_gql.events.broker import Broker, Link
+from bioscope_gql.events.clients import OUTAGES
 from bioscope_gql.events.messages import Job, JobImage, ModelRef, encode
 from bioscope_gql.resolvers import items
 from bioscope_gql.services import Services

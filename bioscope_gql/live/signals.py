@@ -8,7 +8,8 @@ from uuid import UUID
 import structlog
 
 from bioscope_gql.db import certain, is_away
-from bioscope_gql.events.broker import OUTAGES, Broker, Link, Reading
+from bioscope_gql.events.broker import Broker, Link, Reading
+from bioscope_gql.events.clients import OUTAGES
 from bioscope_gql.events.messages import Signal, Unreadable, encode, parse
 from bioscope_gql.services import Services
 

@@ -5,14 +5,13 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from bioscope_gql.events.clients import OUTAGES, bounded
 from bioscope_gql.events.messages import ModelRef
 from bioscope_gql.worker.kafka import (
-    OUTAGES,
     AIOKafkaConsumer,
     ConsumerRebalanceListener,
     ConsumerRecord,
     TopicPartition,
-    bounded,
     consumer,
 )
 from bioscope_gql.worker.options import Options
@@ -155,7 +154,7 @@ class JobReader(ConsumerRebalanceListener):  # type: ignore[misc]
         finally:
             committing.cancel()
             await asyncio.wait([committing])
-            await bounded(self._leave(made))
+            await bounded(self._leave(made), 2)
 
     async def _take_over(self, made: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> None:
         """Find out how the last owner of a partition ended, and say that there is another."""

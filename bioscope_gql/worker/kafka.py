@@ -4,10 +4,7 @@ aiokafka itself, not FastStream's broker: a worker commits a prefix of what it h
 every slot is busy and replaces its producer, none of which FastStream lets its user do.
 """
 
-import asyncio
-import logging
-import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,13 +15,12 @@ from aiokafka import (
     ConsumerRecord,
     TopicPartition,
 )
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
+from bioscope_gql.events.clients import PatientAssignor, bounded, unbroken
 from bioscope_gql.worker.options import Options
 
 __all__ = [
-    "OUTAGES",
     "AIOKafkaConsumer",
     "AIOKafkaProducer",
     "ConsumerRebalanceListener",
@@ -32,26 +28,11 @@ __all__ = [
     "KafkaError",
     "MessageSizeTooLargeError",
     "TopicPartition",
-    "bounded",
     "consumer",
     "producer",
 ]
 
-OUTAGES = (KafkaError, OSError, TimeoutError)
-"""What a client raises when its broker is away or refuses it; the answer is to wait and to try again."""
-
 _STOP_SECONDS = 2
-_log = logging.getLogger(__name__)
-
-
-class PatientAssignor(RoundRobinPartitionAssignor):  # type: ignore[misc]
-    """Gives the followers of a group a head start, which the embedded broker's coordinator needs."""
-
-    @classmethod
-    def assign(cls, cluster: Any, members: Any) -> Any:
-        if len(members) > 1:
-            time.sleep(0.15)
-        return super().assign(cluster, members)
 
 
 @asynccontextmanager
@@ -114,37 +95,6 @@ def _times(options: Options) -> dict[str, Any]:
 
 async def _given_up(client: Any, *parts: Any) -> None:
     """End a client; where its broker does not let it, end its parts: their connections would stay."""
-    if not await bounded(client.stop()):
+    if not await bounded(client.stop(), _STOP_SECONDS):
         for part in parts:
             await bounded(part.close(), 1)
-
-
-async def unbroken(ending: Awaitable[None]) -> None:
-    """Await the end of a client to its own end, even when cancelled meanwhile: it is bounded."""
-    task = asyncio.ensure_future(ending)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            cancelled = True
-    task.result()
-    if cancelled:
-        raise asyncio.CancelledError
-
-
-async def bounded(ending: Awaitable[object], seconds: float = _STOP_SECONDS) -> bool:
-    """Await the end of a client for at most `seconds`; say whether it ended well."""
-    task = asyncio.ensure_future(ending)
-    # aiokafka's stop can raise CancelledError though nobody cancelled: in a task of its own it stays there
-    await asyncio.wait([task], timeout=seconds)
-    if not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=1)
-        return False
-    if task.cancelled():
-        return False
-    if error := task.exception():
-        _log.info("A Kafka client did not end well: %s", error)
-        return False
-    return True

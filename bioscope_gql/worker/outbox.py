@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
+from bioscope_gql.events.clients import OUTAGES
 from bioscope_gql.worker.kafka import (
-    OUTAGES,
     AIOKafkaProducer,
     KafkaError,
     MessageSizeTooLargeError,
