@@ -28,6 +28,7 @@ CHAIN = (
     "schema",
     "transport",
     "replica",
+    "measures",
     "app",
     "commands",
     "cli",
