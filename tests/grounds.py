@@ -11,23 +11,17 @@ from bioscope_gql.embedded.cluster import STATE_DIR
 from bioscope_gql.embedded.kafka import Broker
 from bioscope_gql.embedded.postgres import Postgres
 from bioscope_gql.settings import KafkaTopics
+from tests import load
 from tests.lab import Place
 
 
 def variables(place: Place, **more: str) -> dict[str, str]:
-    """For `serve`: the place's database and Kafka, pictures and a new key in its folder."""
-    topics = place.settings().kafka.topics.model_dump()
-    return {
-        "BIOSCOPE_DATABASE__DSN": place.dsn,
-        "BIOSCOPE_KAFKA__BOOTSTRAP_SERVERS": place.bootstrap_servers,
-        "BIOSCOPE_KAFKA__CREATE_TOPICS": str(not place.embedded).lower(),
-        **{f"BIOSCOPE_KAFKA__TOPICS__{name.upper()}": topic for name, topic in topics.items()},
-        "BIOSCOPE_S3__DIRECTORY": str(place.folder / "files"),
-        "BIOSCOPE_APP__PUBLIC_URL": "http://127.0.0.1:8000",
-        "BIOSCOPE_AUTH__KEYS": str(keys.generate(place.folder / "keys")),
-        "BIOSCOPE_AUTH__REGISTRATION": "open",
-        **more,
-    }
+    """For `serve`: the place's database, Kafka and store, a new key, and doors that are open."""
+    settings = place.settings()
+    keyed = settings.model_copy(
+        update={"auth": settings.auth.model_copy(update={"keys": (keys.generate(place.folder / "keys"),)})}
+    )
+    return {**load.variables(keyed, place), "BIOSCOPE_AUTH__REGISTRATION": "open", **more}
 
 
 @dataclass

@@ -121,6 +121,7 @@ def variables(settings: Settings, at: Place) -> dict[str, str]:
         "DATABASE__DSN": at.dsn,
         "KAFKA__BOOTSTRAP_SERVERS": at.bootstrap_servers,
         "KAFKA__CREATE_TOPICS": str(settings.kafka.create_topics).lower(),
+        "KAFKA__CONSUMER_GROUP": settings.kafka.consumer_group,
         "KAFKA__TOPIC_PARTITIONS": settings.kafka.topic_partitions,
         "AUTH__KEYS": settings.auth.keys[0],
         "APP__PUBLIC_URL": "http://127.0.0.1",

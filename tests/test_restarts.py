@@ -144,9 +144,8 @@ async def test_replicas_that_are_restarted_in_turn_under_load_cause_only_what_ma
     async with AsyncExitStack() as stack:
 
         async def start(number: int) -> Server:
-            group = f"{place.name}.{number}"
-            starting = serving(place.folder, "serve", **given, BIOSCOPE_KAFKA__CONSUMER_GROUP=group)
-            return await stack.enter_async_context(starting)
+            group = {"BIOSCOPE_KAFKA__CONSUMER_GROUP": f"{place.name}.{number}"}
+            return await stack.enter_async_context(serving(place.folder, "serve", **(given | group)))
 
         running = [await start(number) for number in range(2)]
         token = await running[0].register()
