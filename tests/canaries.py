@@ -36,8 +36,20 @@ class Group:
     grants: Sequence[Row] = ()
     """Whose the grants are: `id`, `holder`, and whether it `is_owners`."""
 
+    at_work: str = ""
+    """The picture that a worker is at."""
+    uploader: str = ""
+
     def text(self, what: str) -> str:
         return f"canary-{self.name}-{what}"
+
+    @property
+    def for_workers(self) -> set[str]:
+        """What is told to a machine that reads the picture at work: whose it is and in which dataset, too."""
+        return {
+            self.at_work, self.uploader, self.ids["datasets"][0],
+            self.text("name"), *(self.text(each) for each in PICTURE),
+        }  # fmt: skip
 
     @property
     def texts(self) -> set[str]:
@@ -52,12 +64,14 @@ RESULT = ("label", "detail", "measure", "failure")
 
 @dataclass
 class Caller:
-    """Somebody who asks. `sees`: the datasets of the groups that they may know of at all."""
+    """Somebody who asks. `sees`: the datasets of the groups that they may know of at all; who `reads` is told
+    of every picture at work."""
 
     viewer: Viewer | None
     sees: frozenset[str] = frozenset()
     manages: frozenset[str] = frozenset()
     person: Person | None = None
+    reads: bool = False
 
     @property
     def id(self) -> str:
@@ -107,7 +121,9 @@ class World:
                 never |= group.texts | {id for ids in group.ids.values() for id in ids}
             elif group.name not in caller.manages:
                 never |= {str(each["id"]) for each in group.grants if not self._is_told(each, caller)}
-        return never | {each.id for each in self._others(name) if not each.sees & caller.sees}
+        never |= {each.id for each in self._others(name) if not each.sees & caller.sees}
+        told = [group.for_workers for group in self.groups.values() if caller.reads]
+        return never.difference(*told)
 
     def _is_told(self, grant: Row, caller: Caller) -> bool:
         return grant["is_owners"] or (caller.viewer is not None and grant["holder"] == caller.viewer.id)
@@ -145,7 +161,8 @@ class World:
         await owner.run(target={"imageId": images[0]})
         await self._job(worker, images)
         rows = {table: await self.lab.db.rows(sql, UUID(dataset)) for table, sql in IDS.items()}
-        self.groups[name] = Group(name, {table: [str(row["id"]) for row in rows[table]] for table in rows})
+        ids = {table: [str(row["id"]) for row in rows[table]] for table in rows}
+        self.groups[name] = Group(name, ids, at_work=images[0], uploader=owner.id)
 
     async def _job(self, worker: TestWorker, images: Sequence[str]) -> Any:
         """The next job over one of these pictures; a later worker hears of the earlier jobs too."""
@@ -186,6 +203,7 @@ async def peopled(lab: Lab) -> World:
         "idle machine": ([], frozenset()),
         "uploading machine": ([ServiceScope.IMAGES_WRITE], a),
         "heartbeat machine": ([ServiceScope.DEVICES_HEARTBEAT], frozenset()),
+        "reading machine": ([ServiceScope.IMAGES_READ], frozenset()),
         "results machine": ([ServiceScope.RESULTS_READ], frozenset("ABC")),
     }
     for name, (held, sees) in machines.items():
@@ -194,7 +212,8 @@ async def peopled(lab: Lab) -> World:
             "insert into service_accounts (id, name, client_id, hashed_secret, scopes)"
             " values ($1::uuid, $2::text, $2::text, 'x', $3)", id, name, held,
         )  # fmt: skip
-        world.callers[name] = Caller(Viewer(id, None, name, scopes=frozenset(held)), sees)
+        viewer = Viewer(id, None, name, scopes=frozenset(held))
+        world.callers[name] = Caller(viewer, sees, reads=ServiceScope.IMAGES_READ in held)
     async with lab.a_worker() as worker:
         await world.seed("A", ann, worker)
         await world.seed("C", ana, worker)
