@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -250,11 +250,12 @@ async def test_a_killed_parent_leaves_no_process_and_the_next_start_has_its_rows
 
 async def test_a_postgres_that_lost_its_guards_is_ended_by_the_next_start(data_dir: Path) -> None:
     async with a_parent(data_dir) as (parent, descendants):
-        orphans = [process for process in descendants if process.name() == "postgres"]
-        first = next(process for process in orphans if process.parent() not in orphans)
-        for guard in descendants:
-            if guard.name() == "sh" or "bioscope-postgres" in guard.cmdline():
-                guard.kill()
+        first = psutil.Process(int((data_dir / "postgres" / "postmaster.pid").read_text().split()[0]))
+        orphans = [first, *first.children()]
+        for guard in set(descendants) - set(orphans):
+            with suppress(psutil.NoSuchProcess):  # those of PostgreSQL come and go
+                if guard.name() == "sh" or "bioscope-postgres" in guard.cmdline():
+                    guard.kill()
         parent.kill()
         parent.wait()
         assert first.is_running()
@@ -268,10 +269,10 @@ async def test_a_crash_of_everything_and_a_pid_that_is_now_another_process_preve
     data_dir: Path,
 ) -> None:
     async with a_parent(data_dir) as (parent, descendants):
-        for process in [parent, *descendants]:
-            process.send_signal(signal.SIGSTOP)
-        for process in [parent, *descendants]:
-            process.kill()
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for process in [parent, *descendants]:
+                with suppress(psutil.NoSuchProcess):  # those of PostgreSQL come and go
+                    process.send_signal(number)
         assert gone(descendants)
     pid_file = data_dir / "postgres" / "postmaster.pid"
     lines = pid_file.read_text().splitlines()
