@@ -1,6 +1,5 @@
 """What the leak test asks: documents for every root field, with the ids of everything there is."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -17,8 +16,8 @@ from graphql import (
 
 from tests.paths import Place, Tree, Word, arguments, filled, len_of, places, wanted
 
-DEPTH = 4 if os.environ.get("BIOSCOPE_TEST_RIGHTS") else 3
-"""How far from a root field; BIOSCOPE_TEST_RIGHTS=1 goes one step further than `make test`."""
+DEPTH = 4
+"""How far from a root field."""
 
 
 @dataclass(frozen=True)

@@ -237,6 +237,7 @@ class GraphQLEndpoint:
         authorization = call.connection.headers.get("authorization")
         viewer = uploader or await self._execution.admit(operation, authorization)
         if operation.kind is OperationType.SUBSCRIPTION:
+            self._execution.connections.refuse_above(viewer)
             return Asked(operation, sent.variables, viewer, authorization, call)
         answer = await self._execution.answer(operation, sent.variables, viewer, call)
         return withdrawn(answer, operation)

@@ -50,6 +50,10 @@ class Limits:
 
     socket_message_bytes: int = MIB
     socket_operations: int = 50
+    account_connections: int = 100
+    """Sockets and event streams of one account in one replica."""
+    account_operations: int = 500
+    """What runs on all of these sockets together."""
     socket_init_seconds: float = 10.0
     socket_send_seconds: float = 30.0
     socket_check_seconds: float = 3.0

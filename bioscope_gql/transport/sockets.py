@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import Any
 
 import structlog
@@ -19,7 +19,8 @@ from bioscope_gql.transport.requests import GraphQLRequest, Malformed
 from bioscope_gql.transport.rights import lapsed
 
 NO_INIT = Close(4408, "No connection_init came in time.")
-SECOND_INIT = Close(4429, "connection_init may be sent once only.")
+TOO_MANY = 4429
+SECOND_INIT = Close(TOO_MANY, "connection_init may be sent once only.")
 NOT_INITIALISED = Close(4401, "Send connection_init before you subscribe.")
 EXPIRED = Close(4403, "The access token has expired. Connect again with a new one.")
 CHANGED = Close(4403, "Your rights have changed. Connect again.")
@@ -56,6 +57,8 @@ class Socket:
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._timers: list[asyncio.TimerHandle] = []
         self._is_initialised = False
+        self._viewer: Viewer | None = None
+        self._held = ExitStack()
 
     @property
     def operations(self) -> int:
@@ -83,7 +86,8 @@ class Socket:
                 self._start(self._read())
             await asyncio.wait([self._end])
         finally:
-            await self._shut_down()
+            with self._held:
+                await self._shut_down()
 
     async def _shut_down(self) -> None:
         self.end(GONE)
@@ -166,6 +170,13 @@ class Socket:
                 raise
             self.end(TRY_LATER)
             return
+        try:
+            self._execution.connections.refuse_above(viewer)
+        except Refusal as error:
+            self.end(Close(TOO_MANY, error.message))
+            return
+        self._held.enter_context(self._execution.connections.one(viewer))
+        self._viewer = viewer
         if viewer is not None:
             self._start(self._guard(viewer))
         await self._say(frames.write("connection_ack"))
@@ -176,12 +187,24 @@ class Socket:
             self.end(NOT_INITIALISED)
         elif id in self._operations:
             self.end(Close(4409, f"Subscriber for {id} already exists"))
-        elif len(self._operations) >= self._limits.socket_operations:
-            most = self._limits.socket_operations
-            message = f"A socket may have {most} operations at once. Complete one before you start another."
-            await self._say(frames.write("error", id=id, payload=[refused(Refusal(message, "RATE_LIMITED"))]))
         else:
-            self._start(self._operate(id, request), id=id)
+            try:
+                self._refuse_above()
+            except Refusal as error:
+                await self._say(frames.write("error", id=id, payload=[refused(error)]))
+            else:
+                self._start(self._operate(id, request), id=id)
+
+    def _refuse_above(self) -> None:
+        """
+        Raises:
+            Refusal: RATE_LIMITED, this socket or its account has all the operations that it may have.
+        """
+        most = self._limits.socket_operations
+        if len(self._operations) >= most:
+            message = f"A socket may have {most} operations at once. Complete one before you start another."
+            raise Refusal(message, "RATE_LIMITED")
+        self._execution.operations.refuse_above(self._viewer)
 
     async def _cancel(self, id: str) -> None:
         """Nothing more is read before the operation is over, so nobody piles up what takes long to end."""
@@ -196,14 +219,16 @@ class Socket:
         """Run one operation; the protocol ends it with one `error` or one `complete`."""
         call = Call.over(self._connection, "websocket")
         last = frames.write("complete", id=id)
-        async with aclosing(self._execution.serve(request, self._authorization, call)) as answers:
-            async for answer in answers:
-                if not answer.executed:
-                    last = frames.write("error", id=id, payload=answer.errors)
-                    break
-                await self._say(frames.write("next", id=id, payload=answer.encode(call.request_id)))
-                if self._end.done():
-                    return
+        serving = self._execution.serve(request, self._authorization, call)
+        with self._execution.operations.one(self._viewer):
+            async with aclosing(serving) as answers:
+                async for answer in answers:
+                    if not answer.executed:
+                        last = frames.write("error", id=id, payload=answer.errors)
+                        break
+                    await self._say(frames.write("next", id=id, payload=answer.encode(call.request_id)))
+                    if self._end.done():
+                        return
         # Before it is told, or the client might use the id again too soon for us.
         self._operations.pop(id, None)
         await self._say(last)

@@ -178,7 +178,8 @@ class Streams:
             stream.end(CUT)
         self._open.add(stream)
         try:
-            await stream.run()
+            with self._execution.connections.one(asked.viewer):
+                await stream.run()
         finally:
             self._open.discard(stream)
 
