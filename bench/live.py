@@ -32,7 +32,7 @@ from bioscope_gql.policy import Viewer
 from bioscope_gql.resolvers import accounts, classifications
 from bioscope_gql.resolvers.classifications import Order, Target
 from bioscope_gql.services import Services, opened
-from bioscope_gql.settings import App, Settings, StaticModel
+from bioscope_gql.settings import App, Limits, Settings, StaticModel
 from bioscope_gql.vocabulary import Role
 
 QUERY = """subscription ($id: ID!) { classificationUpdated(id: $id) { cursor
@@ -203,7 +203,7 @@ class Live:
 async def replica(stack: Stack, data: Path, group: str) -> AsyncIterator[tuple[Services, str]]:
     """One that answers, and where."""
     async with AsyncExitStack() as running_here:
-        settings = Settings(app=App(port=0, log_level="error"))
+        settings = Settings(app=App(port=0, log_level="error"), limits=Limits(connections_per_account=10_000))
         listening = running_here.enter_context(listen(settings))
         settings = settings.embedded(
             dsn=stack.dsn, bootstrap_servers=stack.bootstrap_servers, data_dir=data

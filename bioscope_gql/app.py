@@ -225,6 +225,8 @@ def _limits(settings: Settings) -> Limits:
         upload_files=limits.upload_files,
         file_bytes=limits.file_bytes,
         tiff_bytes=limits.tiled_file_bytes,
+        account_connections=limits.connections_per_account,
+        account_operations=limits.operations_per_account,
     )
 
 

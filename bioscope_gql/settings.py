@@ -281,6 +281,10 @@ class Limits(Section):
     """Upload requests of one account within a minute."""
     runs_per_minute: Count = 120
     """Runs that one account starts within a minute."""
+    connections_per_account: Count = 100
+    """Sockets and event streams that one account has open at one replica."""
+    operations_per_account: Count = 500
+    """Operations at once on all of these sockets together."""
 
 
 class Settings(BaseSettings):
