@@ -11,10 +11,12 @@ import json
 import socket
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 SMALL_BYTES = 4096
@@ -81,12 +83,13 @@ class Crowd:
         await opened.send(json.dumps({"id": "1", "type": "subscribe", "payload": payload}))
 
     async def _read(self, opened: ClientConnection) -> None:
-        async for text in opened:
-            came = time.monotonic()
-            message = json.loads(text)
-            if message["type"] == "next":
-                update = next(iter(message["payload"]["data"].values()))
-                self.heard.setdefault(update["cursor"], []).append(came)
+        with suppress(ConnectionClosed):
+            async for text in opened:
+                came = time.monotonic()
+                message = json.loads(text)
+                if message["type"] == "next":
+                    update = next(iter(message["payload"]["data"].values()))
+                    self.heard.setdefault(update["cursor"], []).append(came)
 
     async def take(self) -> dict[str, list[float]]:
         """What was heard since this was asked last."""
