@@ -35,6 +35,7 @@ from bioscope_gql.transport.limits import Limits
 from bioscope_gql.transport.metrics import MetricsPage
 from bioscope_gql.transport.oauth import TokenEndpoint
 from bioscope_gql.transport.originals import Originals
+from bioscope_gql.transport.verification import Verification
 from bioscope_gql.web.pages import Pages
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -47,7 +48,7 @@ class Application:
         services = replica.services
         settings = services.settings
         self.replica = replica
-        pages = Pages()
+        pages, verification = Pages(), Verification()
         self._endpoint = GraphQLEndpoint(
             schema(),
             authenticator=_Authenticator(services),
@@ -68,7 +69,9 @@ class Application:
             WebSocketRoute("/graphql", self._endpoint),
             Route("/.well-known/jwks.json", _Jwks(services.tokens)),
             TokenEndpoint(services).route(),
-            *Originals(services, origin_of=lambda scope: _origin(settings, scope)).routes(),
+            *Originals(
+                services, origin_of=lambda scope: _origin(settings, scope), verification=verification
+            ).routes(),
             *_health(replica).routes(),
             *pages.routes(),
             MetricsPage(
@@ -79,7 +82,7 @@ class Application:
             ).route(),
         ]
         if isinstance(services.store, DiskStore):
-            routes.append(Files(services.store, signer_of(settings.s3)).route())
+            routes.append(Files(services.store, signer_of(settings.s3), verification=verification).route())
         starlette = Starlette(
             routes=routes, middleware=_middleware(settings), exception_handlers={404: _absent}
         )

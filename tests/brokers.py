@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import NodeNotReadyError
 
 from bioscope_gql.embedded.kafka import Broker
 
@@ -101,11 +102,14 @@ async def make_topics(address: str, topics: Mapping[str, int]) -> None:
 
 
 async def _made(address: str, wanted: Sequence[NewTopic]) -> bool:
-    """A broker that was frozen a moment ago may have no controller yet."""
+    """A broker that was frozen or started a moment ago may have no controller yet, or not name itself."""
     admin = AIOKafkaAdminClient(bootstrap_servers=address)
     await admin.start()
     try:
-        if (await admin.describe_cluster())["controller_id"] < 0:
+        try:
+            if (await admin.describe_cluster())["controller_id"] < 0:
+                return False
+        except NodeNotReadyError:
             return False
         answer = await admin.create_topics(wanted)
     finally:

@@ -107,3 +107,24 @@ async def test_the_download_of_a_damaged_picture_says_so(lab: Lab) -> None:
         answer = await http.get(found["downloadUrl"])
 
     assert problem(answer) == DAMAGED
+
+
+async def test_of_a_damaged_original_no_byte_is_served_to_who_brings_a_token(lab: Lab) -> None:
+    if lab.place.s3 is not None:
+        pytest.skip("An S3 server minds its own bytes.")
+    ada = await lab.a_user()
+    report = await ada.upload(await ada.a_dataset(), [("a.png", a_picture())])
+    id = report["files"][0]["image"]["id"]
+    headers = {"authorization": f"Bearer {ada.token}"}
+    whole = await lab.http.get(f"/images/{id}/original", headers=headers)
+    path = await lab.db.value("select storage_path from images")
+    root = lab.services.settings.s3.directory
+    assert root is not None
+    with (root / path).open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"!")
+
+    for range_ in ({}, {"range": "bytes=0-3"}):
+        answer = await lab.http.get(f"/images/{id}/original", headers={**headers, **range_})
+        assert problem(answer) == DAMAGED
+    assert (whole.status_code, whole.content) == (200, a_picture())

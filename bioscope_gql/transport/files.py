@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 
-import structlog
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -14,8 +13,6 @@ from bioscope_gql.storage.disk import DiskStore, OpenFile
 from bioscope_gql.storage.links import PATH, Grant, LinkExpired, LinkRefused, LinkSigner
 from bioscope_gql.transport.ranges import STALL_SECONDS, Refused, Stalled, knows, part_of, patient
 from bioscope_gql.transport.verification import Verification
-
-logger = structlog.get_logger()
 
 
 class Files:
@@ -34,12 +31,13 @@ class Files:
         cross_site: bool = False,
         stall_seconds: float = STALL_SECONDS,
         clock: Callable[[], float] = time.time,
+        verification: Verification | None = None,
     ) -> None:
         self._store = store
         self._signer = signer
         self._stall_seconds = stall_seconds
         self._clock = clock
-        self._verification = Verification()
+        self._verification = verification or Verification()
         self._headers = {
             "Content-Security-Policy": "sandbox; default-src 'none'",
             "Cross-Origin-Resource-Policy": "cross-origin" if cross_site else "same-site",
@@ -65,8 +63,8 @@ class Files:
         try:
             async with self._store.open_file(grant.key) as file:
                 response = self._response(request, grant, file)
-                if isinstance(response, StreamingResponse):
-                    await self._refuse_damaged(grant, file)
+                if isinstance(response, StreamingResponse) and grant.sha256 is not None:
+                    await self._verification.refuse_damaged(file, grant.sha256, key=grant.key)
                 started = True
                 await response(request.scope, request.receive, send)
         except BlobMissing as error:
@@ -103,17 +101,6 @@ class Files:
             return Response(status_code=part.status, headers=headers, media_type=grant.content_type)
         chunks = file.chunks(part.start, part.end)
         return StreamingResponse(chunks, part.status, headers, grant.content_type)
-
-    async def _refuse_damaged(self, grant: Grant, file: OpenFile) -> None:
-        """Of a picture whose bytes are not those that were uploaded none is served, and it is told."""
-        if grant.sha256 is None or await self._verification.is_whole(file, grant.sha256):
-            return
-        logger.error("picture_damaged", key=grant.key)
-        message = (
-            "This picture is damaged: its bytes are not those that were uploaded. "
-            "Tell whoever runs the server, who can restore it from a backup."
-        )
-        raise Refused(500, "DAMAGED", message)
 
     def _caching(self, grant: Grant) -> str:
         if grant.filename is not None:

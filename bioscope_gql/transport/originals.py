@@ -18,8 +18,10 @@ from bioscope_gql.policy import Viewer
 from bioscope_gql.resolvers import accounts, images, serviceaccounts, words
 from bioscope_gql.services import Services
 from bioscope_gql.storage.blobs import BlobMissing, StoreUnavailable, content_disposition
+from bioscope_gql.storage.disk import DiskStore
 from bioscope_gql.transport.masking import is_lost_database
 from bioscope_gql.transport.ranges import STALL_SECONDS, Refused, Stalled, knows, part_of, patient
+from bioscope_gql.transport.verification import Verification
 
 LINK_SECONDS = 600
 SAFE = {
@@ -39,8 +41,10 @@ class Originals:
         *,
         origin_of: Callable[[Scope], str],
         stall_seconds: float = STALL_SECONDS,
+        verification: Verification | None = None,
     ) -> None:
         self._services = services
+        self._verification = verification or Verification()
         self._origin_of = origin_of
         self._stall_seconds = stall_seconds
 
@@ -76,9 +80,17 @@ class Originals:
         if request.method == "HEAD":
             await Response(None, part.status, headers, kind)(request.scope, request.receive, send)
             return
+        await self._refuse_damaged(row)
         async with self._services.store.open(row["storage_path"], start=part.start, end=part.end) as blob:
             response = StreamingResponse(blob.chunks, part.status, headers, kind)
             await response(request.scope, request.receive, send)
+
+    async def _refuse_damaged(self, row: Row) -> None:
+        """Compare it with its checksum where the disk is ours; an S3 store minds its own."""
+        store = self._services.store
+        if isinstance(store, DiskStore):
+            async with store.open_file(row["storage_path"]) as file:
+                await self._verification.refuse_damaged(file, row["sha256"], key=row["storage_path"])
 
     async def _link(self, request: Request, send: Send) -> None:
         viewer = await self._viewer_or_client(request.headers.get("authorization"))

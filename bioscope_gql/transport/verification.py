@@ -4,9 +4,18 @@ import asyncio
 from collections import OrderedDict
 from weakref import WeakValueDictionary
 
+import structlog
+
 from bioscope_gql.storage.disk import OpenFile
+from bioscope_gql.transport.ranges import Refused
 
 REMEMBERED = 10_000
+DAMAGED = (
+    "This picture is damaged: its bytes are not those that were uploaded. "
+    "Tell whoever runs the server, who can restore it from a backup."
+)
+
+logger = structlog.get_logger()
 
 
 class Verification:
@@ -19,6 +28,16 @@ class Verification:
     def __init__(self) -> None:
         self._good: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    async def refuse_damaged(self, file: OpenFile, sha256: str, *, key: str) -> None:
+        """Return if these are the bytes that were uploaded.
+
+        Raises:
+            Refused: 500 DAMAGED, they are not; the log names the key.
+        """
+        if not await self.is_whole(file, sha256):
+            logger.error("picture_damaged", key=key)
+            raise Refused(500, "DAMAGED", DAMAGED)
 
     async def is_whole(self, file: OpenFile, sha256: str) -> bool:
         """Whether the bytes are those of this checksum; who asks at the same time waits for one reading."""
