@@ -93,7 +93,7 @@ start() {
                 format -t bioscope_kafka_test_00 -c "$properties" > "$run/format.log" 2>&1 ||
                 fail "the data directory $data could not be formatted: $(head -2 "$run/format.log")"
         fi
-        pid=$(launch java -Xmx"${KAFKA_HEAP:-256m}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
+        pid=$(launch java -Xmx"${KAFKA_HEAP:-512m}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
             -Dorg.slf4j.simpleLogger.showDateTime=true \
             -Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS \
             -cp "$libs/*" kafka.Kafka "$properties")

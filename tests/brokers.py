@@ -101,6 +101,16 @@ async def make_topics(address: str, topics: Mapping[str, int]) -> None:
             await asyncio.sleep(0.1)
 
 
+async def remove_topics(address: str, prefix: str) -> None:
+    """A real broker that kept the topics of every test would run out of memory."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        await admin.delete_topics([name for name in await admin.list_topics() if name.startswith(prefix)])
+    finally:
+        await admin.close()
+
+
 async def _made(address: str, wanted: Sequence[NewTopic]) -> bool:
     """A broker that was frozen or started a moment ago may have no controller yet, or not name itself."""
     admin = AIOKafkaAdminClient(bootstrap_servers=address)

@@ -25,7 +25,7 @@ from bioscope_gql.cli import COLLECT_AFTER
 from bioscope_gql.embedded.stack import Stack
 from bioscope_gql.settings import S3
 from tests import stores
-from tests.brokers import real_kafka
+from tests.brokers import real_kafka, remove_topics
 from tests.folders import a_folder
 from tests.lab import Lab, Place, a_lab
 
@@ -56,6 +56,8 @@ class Services:
                         self.dsn_of(name), self.bootstrap_servers, folder, name, s3, embedded=not real_kafka()
                     )
             finally:
+                if address := real_kafka():
+                    await remove_topics(address, f"{name}.")
                 await admin.execute(f"drop database {name} with (force)")
                 shutil.rmtree(folder, ignore_errors=True)
         finally:
