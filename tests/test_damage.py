@@ -12,7 +12,7 @@ import pytest
 
 from bioscope_gql.storage.links import LinkAltered, LinkSigner
 from bioscope_gql.transport.verification import Verification
-from tests.lab import Lab, a_picture
+from tests.lab import Lab, Person, a_picture
 from tests.stores import SECRET
 from tests.test_files import KEY, TEN, Site, a_site, problem
 
@@ -89,19 +89,29 @@ def test_the_checksum_of_a_link_can_neither_be_changed_nor_taken_away() -> None:
         signer.sign(KEY, expires=100, content_type="image/png", filename=None, sha256="x")
 
 
-async def test_the_download_of_a_damaged_picture_says_so(lab: Lab) -> None:
+async def uploaded(lab: Lab) -> tuple[Person, str]:
+    """Somebody, and the id of the picture that they uploaded."""
     if lab.place.s3 is not None:
         pytest.skip("An S3 server minds its own bytes.")
     ada = await lab.a_user()
     report = await ada.upload(await ada.a_dataset(), [("a.png", a_picture())])
-    id = report["files"][0]["image"]["id"]
-    found = await ada.ask("query ($id: ID!) { image(id: $id) { downloadUrl } }", id=id)
+    return ada, report["files"][0]["image"]["id"]
+
+
+async def damage(lab: Lab) -> None:
+    """Change the last byte of the only picture that there is."""
     path = await lab.db.value("select storage_path from images")
     root = lab.services.settings.s3.directory
     assert root is not None
     with (root / path).open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"!")
+
+
+async def test_the_download_of_a_damaged_picture_says_so(lab: Lab) -> None:
+    ada, id = await uploaded(lab)
+    found = await ada.ask("query ($id: ID!) { image(id: $id) { downloadUrl } }", id=id)
+    await damage(lab)
 
     async with httpx.AsyncClient() as http:
         answer = await http.get(found["downloadUrl"])
@@ -110,19 +120,10 @@ async def test_the_download_of_a_damaged_picture_says_so(lab: Lab) -> None:
 
 
 async def test_of_a_damaged_original_no_byte_is_served_to_who_brings_a_token(lab: Lab) -> None:
-    if lab.place.s3 is not None:
-        pytest.skip("An S3 server minds its own bytes.")
-    ada = await lab.a_user()
-    report = await ada.upload(await ada.a_dataset(), [("a.png", a_picture())])
-    id = report["files"][0]["image"]["id"]
+    ada, id = await uploaded(lab)
     headers = {"authorization": f"Bearer {ada.token}"}
     whole = await lab.http.get(f"/images/{id}/original", headers=headers)
-    path = await lab.db.value("select storage_path from images")
-    root = lab.services.settings.s3.directory
-    assert root is not None
-    with (root / path).open("r+b") as file:
-        file.seek(-1, os.SEEK_END)
-        file.write(b"!")
+    await damage(lab)
 
     for range_ in ({}, {"range": "bytes=0-3"}):
         answer = await lab.http.get(f"/images/{id}/original", headers={**headers, **range_})
