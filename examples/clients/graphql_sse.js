@@ -1,7 +1,7 @@
 // graphql-sse: subscriptions as server-sent events, for networks that let no WebSocket through. The rest is fetch.
 import { createClient } from 'graphql-sse'
 
-import { CREATE, IMAGES, PAGE, RUN, UPLOAD, WATCH, journey } from './journey.js'
+import { CREATE, IMAGES, PAGE, RUN, UPLOAD, WATCH, filenames, journey } from './journey.js'
 import { upload } from './multipart.js'
 import { url } from './session.js'
 
@@ -54,14 +54,6 @@ await journey('graphql-sse', (session) => {
       network = new AbortController()
     },
     connections: () => connections,
-    pages: async (dataset) => {
-      const names = []
-      for (let after = null; ;) {
-        const { edges, pageInfo } = await ask(IMAGES, { dataset, first: PAGE, after })
-        names.push(...edges.map(({ node }) => node.filename))
-        if (!pageInfo.hasNextPage) return names
-        after = pageInfo.endCursor
-      }
-    },
+    pages: (dataset) => filenames((after) => ask(IMAGES, { dataset, first: PAGE, after })),
   }
 })

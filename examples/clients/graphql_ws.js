@@ -1,5 +1,5 @@
 // graphql-ws by itself: everything over one WebSocket, but for files.
-import { CREATE, IMAGES, PAGE, RUN, UPLOAD, WATCH, journey } from './journey.js'
+import { CREATE, IMAGES, PAGE, RUN, UPLOAD, WATCH, filenames, journey } from './journey.js'
 import { upload } from './multipart.js'
 import { sockets } from './sockets.js'
 import { stream } from './streams.js'
@@ -27,15 +27,7 @@ await journey('graphql-ws', (session) => {
     watch: (id) => operate(WATCH, { id }),
     cut: () => client.terminate(),
     connections: client.connections,
-    pages: async (dataset) => {
-      const names = []
-      for (let after = null; ;) {
-        const { edges, pageInfo } = await ask(IMAGES, { dataset, first: PAGE, after })
-        names.push(...edges.map(({ node }) => node.filename))
-        if (!pageInfo.hasNextPage) return names
-        after = pageInfo.endCursor
-      }
-    },
+    pages: (dataset) => filenames((after) => ask(IMAGES, { dataset, first: PAGE, after })),
     end: () => client.dispose(),
   }
 })

@@ -82,6 +82,17 @@ async function travel(say, client, makeSteps) {
   say('done')
 }
 
+// The names on all pages; `page` asks for the one after a cursor.
+export async function filenames(page) {
+  const names = []
+  for (let after = null; ;) {
+    const { edges, pageInfo } = await page(after)
+    names.push(...edges.map(({ node }) => node.filename))
+    if (!pageInfo.hasNextPage) return names
+    after = pageInfo.endCursor
+  }
+}
+
 // The items that were told to have ended, in that order. After the first update the network breaks once.
 async function watched(steps, id) {
   const told = []

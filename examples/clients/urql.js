@@ -3,7 +3,7 @@ import { authExchange } from '@urql/exchange-auth'
 import { Client, cacheExchange, fetchExchange, subscriptionExchange } from '@urql/core'
 import { pipe, subscribe } from 'wonka'
 
-import { CREATE, IMAGES, PAGE, RUN, UPLOAD, WATCH, journey } from './journey.js'
+import { CREATE, IMAGES, PAGE, RUN, UPLOAD, WATCH, filenames, journey } from './journey.js'
 import { isExpired, url } from './session.js'
 import { sockets } from './sockets.js'
 import { stream } from './streams.js'
@@ -61,15 +61,8 @@ await journey('urql', async (session) => {
     watch,
     cut: () => socket.terminate(),
     connections: socket.connections,
-    pages: async (dataset) => {
-      const names = []
-      for (let after = null; ;) {
-        const { edges, pageInfo } = outcome(await client.query(IMAGES, { dataset, first: PAGE, after }))
-        names.push(...edges.map(({ node }) => node.filename))
-        if (!pageInfo.hasNextPage) return names
-        after = pageInfo.endCursor
-      }
-    },
+    pages: (dataset) =>
+      filenames(async (after) => outcome(await client.query(IMAGES, { dataset, first: PAGE, after }))),
     end: () => socket.dispose(),
   }
 })
