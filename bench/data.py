@@ -164,7 +164,7 @@ IMAGES = [
 ITEMS = ["id", "classification", "image", "model", "status", "queued_at", "finished_at"]
 RESULTS = [
     "id", "item", "classification", "image", "dataset", "label", "confidence", "scores", "model_name",
-    "model_version", "duration_ms", "created_at",
+    "model_version", "duration_ms", "newest_of_model", "newest_of_version", "created_at",
 ]  # fmt: skip
 
 
@@ -204,9 +204,10 @@ def _made(
             results.append(
                 (
                     uuid_at(then, chance), item, run, id, dataset, label, round(1 - chance.random() ** 3, 4),
-                    f'[{{"label": "{label}", "confidence": 0.9}}]', *model, 12, then,
+                    f'[{{"label": "{label}", "confidence": 0.9}}]', *model, 12, True, True, then,
                 )
             )  # fmt: skip
+        results = _marked(results)
         newest = max(results, key=lambda row: (row[-1], row[0]), default=None)
         latest = (newest[0], newest[5], newest[6], newest[-1]) if newest else (None, None, None, None)
         captured = None if chance.random() < 0.3 else at - timedelta(days=chance.random())
@@ -217,6 +218,14 @@ def _made(
             *latest,
         )  # fmt: skip
         yield [picture], items, results
+
+
+def _marked(results: Sequence[Row]) -> list[Row]:
+    """The results of a picture, each marked as the newest of its model or version, or not."""
+    newest: dict[Row, Row] = {}
+    for row in sorted(results, key=lambda row: (row[-1], row[0])):
+        newest[row[8:9]] = newest[row[8:10]] = row
+    return [(*row[:-3], newest[row[8:9]] is row, newest[row[8:10]] is row, row[-1]) for row in results]
 
 
 def _searchable(name: str) -> str:

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from bioscope_gql.db import Args
+from bioscope_gql.policy import Viewer
 from bioscope_gql.resolvers import words
 from bioscope_gql.resolvers.paging import CREATED_AT, Listing, Order, Part, Wanted, Wish, compare, naming
-from bioscope_gql.tables import Image
+from bioscope_gql.tables import ClassificationResult, Image
 
 _compared = compare(
     {
@@ -48,17 +49,25 @@ def of_model(wanted: Wanted, args: Args, alias: str) -> list[str]:
     return [f"{alias}.{name} = {args(wanted[name])}" for name in _MODEL if name in wanted]
 
 
+def any_of_model(wanted: Wanted, args: Args, alias: str) -> list[str]:
+    """Some results of that model, one at least of each picture that it judged; an index holds them."""
+    marked = [f"{alias}.newest_of_version"] if "model_name" in wanted else []
+    return [*of_model(wanted, args, alias), *marked]
+
+
 def newest_of_model(wanted: Wanted, args: Args, alias: str) -> list[str]:
     """Which results are of that model, and the newest such of their picture."""
+    if "model_name" in wanted:
+        # The newest of a model is the newest of its version too, and the index holds no others.
+        last = [] if "model_version" in wanted else [f"{alias}.newest_of_model"]
+        return [*any_of_model(wanted, args, alias), *last]
     newer = [
         f"n.image = {alias}.image",
         *of_model(wanted, args, "n"),
         f"(n.created_at, n.id) > ({alias}.created_at, {alias}.id)",
     ]
-    return [
-        *of_model(wanted, args, alias),
-        f"not exists (select from classification_results n where {' and '.join(newer)})",
-    ]
+    none_newer = f"not exists (select from classification_results n where {' and '.join(newer)})"
+    return [*of_model(wanted, args, alias), none_newer]
 
 
 def _judged_by_model(wanted: Wanted, args: Args, alias: str) -> Iterator[str]:
@@ -69,7 +78,7 @@ def _judged_by_model(wanted: Wanted, args: Args, alias: str) -> Iterator[str]:
             which.append(f"m.dataset = {args(words.read_id(wanted['dataset_id']))}")
         yield f"exists (select from classification_results m where {' and '.join(which)})"
     if "analyzed" in wanted:
-        which = [f"m.image = {alias}.id", *of_model(wanted, args, "m")]
+        which = [f"m.image = {alias}.id", *any_of_model(wanted, args, "m")]
         no = "" if wanted["analyzed"] else "not "
         yield f"{no}exists (select from classification_results m where {' and '.join(which)})"
 
@@ -100,7 +109,7 @@ class Confidence(Order):
                 known.append(f"r.dataset = {args(words.read_id(wanted['dataset_id']))}")
             source, settled = "classification_results r, images t", (*_VERDICTS, "dataset_id")
             return Part(source, "r.confidence", known, "r.image", settled, "r")
-        of_it = " and ".join(["r.image = t.id", *of_model(wanted, args, "r")])
+        of_it = " and ".join(["r.image = t.id", *any_of_model(wanted, args, "r")])
         unknown = [f"not exists (select from classification_results r where {of_it})"]
         unknown += ["false"] if analyzed or any(name in wanted for name in _VERDICTS[1:]) else []
         return Part("images t", "null::float8", unknown, settled=_VERDICTS)
@@ -111,7 +120,29 @@ _names_few = naming("search", "device_id", "uploaded_by_id")
 
 def _pointed(asked: Wish) -> bool:
     by_confidence = asked.order == "CONFIDENCE" and asked.wanted.get("analyzed") is not False
-    return _names_few(asked) or (names_model(asked.wanted) and not by_confidence)
+    in_one_dataset = "dataset_id" in asked.wanted
+    return _names_few(asked) or (names_model(asked.wanted) and not by_confidence and not in_one_dataset)
+
+
+def _of_verdicts(wanted: Wanted, args: Args, alias: str) -> list[str]:
+    found = [
+        *newest_of_model(wanted, args, alias),
+        *_verdict(wanted, args, f"{alias}.label", f"{alias}.confidence"),
+    ]
+    if "dataset_id" in wanted:
+        found.append(f"{alias}.dataset = {args(words.read_id(wanted['dataset_id']))}")
+    return found
+
+
+VERDICTS = Listing(ClassificationResult, conditions=_of_verdicts)
+
+
+def _counted(viewer: Viewer, wanted: Wanted) -> Listing | None:
+    """Pictures that a named model judged are as many as its newest results, which one index counts."""
+    told = {*_VERDICTS, *_MODEL, "dataset_id"}
+    judged = any(name in wanted for name in _VERDICTS) and wanted.get("analyzed", True)
+    alike = viewer.is_person and names_model(wanted) and judged and told.issuperset(wanted)
+    return VERDICTS if alike else None
 
 
 LISTING = Listing(
@@ -125,4 +156,5 @@ LISTING = Listing(
     },
     conditions,
     pointed=_pointed,
+    counted=_counted,
 )

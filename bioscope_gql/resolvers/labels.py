@@ -7,7 +7,7 @@ from uuid import UUID
 from bioscope_gql import policy
 from bioscope_gql.db import Args, Database
 from bioscope_gql.policy import Viewer
-from bioscope_gql.resolvers.image_lists import names_model, of_model
+from bioscope_gql.resolvers.image_lists import names_model, newest_of_model
 from bioscope_gql.resolvers.paging import Wanted
 
 LabelCount = Mapping[str, Any]
@@ -29,10 +29,10 @@ async def of_datasets(
     )
     if names_model(wanted):
         visible = policy.visible_results(viewer, args, "t")
-        which = " and ".join(["t.dataset = any($1::uuid[])", visible, *of_model(wanted, args, "t")])
+        which = ["t.dataset = any($1::uuid[])", visible, *newest_of_model(wanted, args, "t")]
         verdicts = (
-            "select distinct on (t.image) t.dataset, t.label, t.confidence from classification_results t"
-            f" where {which} order by t.image, t.created_at desc, t.id desc"
+            "select t.dataset, t.label, t.confidence from classification_results t"
+            f" where {' and '.join(which)}"
         )
     rows = await db.rows(
         "select v.dataset, v.label, count(*) as count, avg(v.confidence) as average_confidence"

@@ -88,6 +88,7 @@ class Listing:
 
     `narrowed` adds what a filter means to some viewers only.
     `pointed` says whether a wish names so few rows that they are found at once, in whatever dataset they lie.
+    `counted` is told what a filter asks for, and may name a list of as many rows that is counted faster.
     """
 
     table: type[Table]
@@ -95,6 +96,7 @@ class Listing:
     conditions: Conditions = no_conditions
     narrowed: Narrowed = as_everybody
     pointed: Callable[["Wish"], bool] = lambda _asked: False
+    counted: Callable[[Viewer, Wanted], "Listing | None"] = lambda _viewer, _wanted: None
 
     @property
     def name(self) -> str:
@@ -197,6 +199,7 @@ async def pages_under(
 
 async def count(db: Database, viewer: Viewer, listing: Listing, asked: Wish) -> int:
     args = Args()
+    listing = listing.counted(viewer, asked.wanted) or listing
     where = _where(viewer, listing, asked, args)
     found: int = await db.value(f"select count(*) from {listing.name} t where {where}", *args)
     return found

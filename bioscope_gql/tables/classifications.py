@@ -92,7 +92,10 @@ class ClassificationItem(Table, tablename="classification_items"):
 
 
 class ClassificationResult(Table, tablename="classification_results"):
-    """What a model said of one picture in one run. `dataset` repeats the run's, for lists and visibility."""
+    """What a model said of one picture in one run. `dataset` repeats the run's, for lists and visibility.
+
+    `newest_of_...`: no newer one is of that model, or of that version; `resolvers/newest.py` keeps it true.
+    """
 
     id = identity()
     item = ForeignKey(ClassificationItem, null=False, on_delete=OnDelete.cascade)
@@ -109,6 +112,8 @@ class ClassificationResult(Table, tablename="classification_results"):
     measurements = JSONB(default="[]")
     details = JSONB(default="{}")
     duration_ms = Integer(null=True, default=None)
+    newest_of_model = Boolean(default=True)
+    newest_of_version = Boolean(default=True)
     created_at = now()
 
     classification_results_one_per_item = Unique([item])

@@ -1,0 +1,62 @@
+"""Results that are there already are marked, and two indexes hold the newest of each model and its versions.
+
+No index more than before: each takes the place of one that held all results and could not count them.
+"""
+
+from piccolo.apps.migrations.auto.migration_manager import MigrationManager
+from piccolo.table import Table
+
+ID = "2026-11-26T10:10:00:000000"
+VERSION = "1.38.0"
+DESCRIPTION = "indexes of the newest results of each model"
+
+MARK = """
+update classification_results r set newest_of_model = n.of_model, newest_of_version = n.of_version
+from (
+  select id, row_number() over (model order by created_at desc, id desc) = 1 as of_model,
+    row_number() over (version order by created_at desc, id desc) = 1 as of_version
+  from classification_results
+  window model as (partition by image, model_name),
+    version as (partition by image, model_name, model_version)) n
+where r.id = n.id and (r.newest_of_model, r.newest_of_version) <> (n.of_model, n.of_version)
+"""
+
+INDEXES = {
+    "classification_results_by_model_confidence": "(model_name, confidence, image)",
+    "classification_results_by_dataset_model": "(dataset, model_name, confidence, image)",
+}
+NEWEST = {
+    "classification_results_by_model_confidence": (
+        "(model_name, confidence, image) include (label, dataset, model_version, newest_of_model)"
+        " where newest_of_version"
+    ),
+    "classification_results_by_dataset_model": (
+        "(dataset, model_name, confidence, image) include (label, model_version, newest_of_model)"
+        " where newest_of_version"
+    ),
+}
+
+
+class Database(Table):
+    """A table of no rows, through which Piccolo sends raw statements in the migration's transaction."""
+
+
+async def _make(indexes: dict[str, str]) -> None:
+    for name, body in indexes.items():
+        await Database.raw(f"drop index {name}")
+        await Database.raw(f"create index {name} on classification_results {body}")
+
+
+async def forwards() -> MigrationManager:
+    manager = MigrationManager(migration_id=ID, app_name="bioscope", description=DESCRIPTION)
+
+    async def run() -> None:
+        await Database.raw(MARK)
+        await _make(NEWEST)
+
+    async def run_backwards() -> None:
+        await _make(INDEXES)
+
+    manager.add_raw(run)
+    manager.add_raw_backwards(run_backwards)
+    return manager
