@@ -16,7 +16,10 @@ RECORD = json.dumps({"filler": "x" * 700}).encode()
 
 
 async def rows_per_second(db: Database, dataset: UUID, count: int) -> float:
-    """Insert the run with its items, then per 500: update the items, insert their results, count them."""
+    """Insert the run with its items, then per 500: update the items, insert their results, count them.
+
+    The items are leased from the start, so that the dispatch loop of the server beside it leaves them alone.
+    """
     began = time.perf_counter()
     run = uuid7()
     async with db.transaction() as tx:
@@ -25,9 +28,9 @@ async def rows_per_second(db: Database, dataset: UUID, count: int) -> float:
             " select $1, $2, id, name, version, $3::int, $3 from models limit 1", run, dataset, count,
         )  # fmt: skip
         rows = await tx.fetch(
-            "insert into classification_items (id, classification, image, model)"
-            " select uuidv7(), $1, i.id, (select id from models limit 1) from images i where i.dataset = $2"
-            " returning id, image", run, dataset,
+            "insert into classification_items (id, classification, image, model, dispatched_at, lease_until)"
+            " select uuidv7(), $1, i.id, (select id from models limit 1), now(), now() + interval '1 hour'"
+            " from images i where i.dataset = $2 returning id, image", run, dataset,
         )  # fmt: skip
     for first in range(0, count, BATCH):
         part = rows[first : first + BATCH]
