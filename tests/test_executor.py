@@ -39,13 +39,13 @@ async def answers(
 ) -> tuple[ExecutionResult, ExecutionResult]:
     """With the shortcuts and without."""
     first, second = [
-        await _executed(each, Context(lab.services, viewer), query, variables)
+        await executed(each, Context(lab.services, viewer), query, variables)
         for each in (ViewExecutor, ExecutorThrowingOnIncremental)
     ]
     return first, second
 
 
-async def _executed(
+async def executed(
     how: type[ExecutorThrowingOnIncremental], context: Context, query: str, variables: dict[str, str]
 ) -> Any:
     result = execute(

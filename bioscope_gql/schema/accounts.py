@@ -6,12 +6,14 @@ from typing import Annotated, Self
 import strawberry
 from strawberry import UNSET
 
-from bioscope_gql.resolvers import accounts, invitations, sessions, users, words
+from bioscope_gql.policy import named_on_visible_rows
+from bioscope_gql.resolvers import accounts, invitations, sessions, users
 from bioscope_gql.resolvers.invitations import Invitation
 from bioscope_gql.resolvers.sessions import SignIn
 from bioscope_gql.schema import define
 from bioscope_gql.schema.actors import User
 from bioscope_gql.schema.context import Context, Info
+from bioscope_gql.schema.edges import one, root_one
 from bioscope_gql.schema.inputs import (
     ChangePasswordInput,
     CreateUserInput,
@@ -108,18 +110,17 @@ class AccountQueries:
         order_by=UserOrder,
         description="Admins see everybody; others see those they share a dataset with.",
     )
+    user: User | None = root_one(
+        lambda: User, "One person; null when they are absent or not for the caller's eyes."
+    )
 
     @define.field
     async def me(self, info: Info) -> User | None:
         """The caller; null when anonymous."""
-        context = info.context
-        return User.of_any(await accounts.me(context.services, context.caller) if context.caller else None)
-
-    @define.field
-    async def user(self, info: Info, id: strawberry.ID) -> User | None:
-        """One person; null when they are absent or not for the caller's eyes."""
-        context = info.context
-        return User.of_any(await users.find(context.services, context.viewer, words.read_id(id)))
+        caller = info.context.caller
+        id = None if caller is None else caller.id
+        me: User | None = await one(info.context, User, id, visible=named_on_visible_rows)
+        return me
 
 
 @strawberry.type

@@ -3,7 +3,7 @@
 Said in the extensions of graphql-core's fields, which `transport/executor.py` reads.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,17 +35,23 @@ class Edge:
     arguments: Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
-def mark(schema: strawberry.Schema) -> None:
-    """Note at each field of each view how it is answered, if that is direct."""
+def views_in(schema: strawberry.Schema) -> Iterator[tuple[GraphQLObjectType, type[View]]]:
+    """The types that show rows, each with its class."""
     for each in schema._schema.type_map.values():
         definition = each.extensions.get(STRAWBERRY)
         if not (isinstance(each, GraphQLObjectType) and isinstance(definition, StrawberryObjectDefinition)):
             continue
         if issubclass(definition.origin, View):
-            for field in each.fields.values():
-                direct = _direct(schema, field.extensions[STRAWBERRY])
-                if direct is not None:
-                    field.extensions[DIRECT] = direct
+            yield each, definition.origin
+
+
+def mark(schema: strawberry.Schema) -> None:
+    """Note at each field of each view how it is answered, if that is direct."""
+    for type, _ in views_in(schema):
+        for field in type.fields.values():
+            direct = _direct(schema, field.extensions[STRAWBERRY])
+            if direct is not None:
+                field.extensions[DIRECT] = direct
 
 
 def _direct(schema: strawberry.Schema, field: StrawberryField) -> Column | Edge | None:

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+import strawberry
 from piccolo.columns import ForeignKey
 
 from bioscope_gql import tables
 from bioscope_gql.db import Args, Database, Row
 from bioscope_gql.policy import VISIBLE, Viewer, Visibility
-from bioscope_gql.resolvers import paging
+from bioscope_gql.resolvers import paging, words
 from bioscope_gql.resolvers.image_lists import of_model
 from bioscope_gql.resolvers.paging import Listing, Page, Wanted, Wish
 from bioscope_gql.schema.context import Context, Info
@@ -54,7 +55,7 @@ def belongs_to(
         id = root.row[column]
         return None if id is None else (by_id(context, target, visible), id, show().of_any)
 
-    return looked_up(find, description)
+    return looked_up(find, description, reads=[column])
 
 
 def either(*choices: tuple[Key, Callable[[], type[Any]]], visible: Visibility) -> Any:
@@ -67,7 +68,7 @@ def either(*choices: tuple[Key, Callable[[], type[Any]]], visible: Visibility) -
                 return by_id(context, target, visible), id, show().of_any
         return None
 
-    return looked_up(find)
+    return looked_up(find, reads=[column for column, _, _ in ways])
 
 
 def by_id(context: Context, table: type[Table], visible: Visibility | None = None) -> Loader:
@@ -80,6 +81,20 @@ def by_id(context: Context, table: type[Table], visible: Visibility | None = Non
     return context.loader(("by_id", table, rule), load)
 
 
+async def one(context: Context, view: type[Any], id: UUID | None, visible: Visibility | None = None) -> Any:
+    """The row of an id as `view` shows it; None when there is none for the viewer."""
+    return None if id is None else view.of_any(await by_id(context, view.table, visible).load(id))
+
+
+def root_one(show: Callable[[], type[Any]], description: str) -> Any:
+    """A field of the root: the row of the id that is sent; null when there is none for the viewer."""
+
+    async def resolve(root: Any, info: Info, id: strawberry.ID) -> Any:  # noqa: ARG001 - it starts nowhere
+        return await one(info.context, show(), words.read_id(id))
+
+    return strawberry.field(resolver=resolve, description=description)
+
+
 def has_one(key: Key, show: Callable[[], type[Any]]) -> Any:
     """The one row that points here by a unique foreign key."""
     column, table = key._meta.db_column_name, owner_of(key)
@@ -90,14 +105,14 @@ def has_one(key: Key, show: Callable[[], type[Any]]) -> Any:
 
         return context.loader(("has_one", table, column), load), row_id(root), show().of_any
 
-    return looked_up(find)
+    return looked_up(find, reads=["id"])
 
 
 async def _rows_by(
     context: Context, table: type[Table], column: str, rule: Visibility, keys: Sequence[UUID]
 ) -> list[Row | None]:
     args = Args([list(keys)])
-    shown, name = paging.table_columns(table, "t"), table._meta.tablename
+    shown, name = paging.table_columns(table, "t", context.shown, column), table._meta.tablename
     rows = await context.services.db.rows(
         f'select {shown} from {name} t where t."{column}" = any($1::uuid[])'
         f" and {rule(context.viewer, args, 't')}",
@@ -117,7 +132,8 @@ def _pages_under(context: Context, key: Key, listing: Listing, asked: Wish) -> L
     column = key._meta.db_column_name
 
     async def load(parents: Sequence[UUID]) -> list[Page]:
-        return await paging.pages_under(context.services.db, context.viewer, listing, asked, column, parents)
+        db, viewer = context.services.db, context.viewer
+        return await paging.pages_under(db, viewer, listing, asked, column, parents, context.shown)
 
     return context.loader(("page", listing.name, column, asked.first, asked.after, asked.fingerprint), load)
 
@@ -152,7 +168,7 @@ def aggregate(key: Key, expression: str, *, default: Any) -> Any:
 
         return context.loader(("aggregate", table, column, expression), load), row_id(root), as_it_is
 
-    return looked_up(find)
+    return looked_up(find, reads=["id"])
 
 
 def all_of(key: Key, show: Callable[[], type[Any]], order: str, description: str) -> Any:
@@ -161,9 +177,9 @@ def all_of(key: Key, show: Callable[[], type[Any]], order: str, description: str
 
     def find(context: Context, root: Any) -> Found:
         async def load(parents: Sequence[UUID]) -> list[list[Row]]:
-            args = Args([list(parents)])
+            args, listed = Args([list(parents)]), paging.table_columns(table, "t", context.shown, column)
             rows = await context.services.db.rows(
-                f"select {paging.table_columns(table, 't')} from {table._meta.tablename} t"
+                f"select {listed} from {table._meta.tablename} t"
                 f' where t."{column}" = any($1::uuid[]) and {VISIBLE[table](context.viewer, args, "t")}'
                 f' order by t."{order}", t.id',
                 *args,
@@ -178,7 +194,7 @@ def all_of(key: Key, show: Callable[[], type[Any]], order: str, description: str
 
         return context.loader(("all_of", table, column), load), row_id(root), shown
 
-    return looked_up(find, description)
+    return looked_up(find, description, reads=["id"])
 
 
 NEWEST = Listing(tables.ClassificationResult, conditions=of_model)
@@ -195,7 +211,7 @@ def newest_result(show: Callable[[], type[Any]], description: str) -> Any:
         id = image.row["latest_result"]
         return None if id is None else (by_id(context, tables.ClassificationResult), id, show().of_any)
 
-    return looked_up_by_model(find, description)
+    return looked_up_by_model(find, description, reads=["id", "latest_result"])
 
 
 Read = Callable[[Database, Viewer, Sequence[UUID], Wanted], Awaitable[Sequence[Any]]]
@@ -211,7 +227,7 @@ def each(read: Read, show: Show, description: str) -> Any:
 
         return context.loader((read, tuple(sorted(wanted.items()))), load), row_id(root), show
 
-    return looked_up_by_model(find, description)
+    return looked_up_by_model(find, description, reads=["id"])
 
 
 async def once(info: Info, read: Callable[[Database, Viewer, Any], Awaitable[Any]], about: Hashable) -> Any:
@@ -242,4 +258,4 @@ def computed(
 
         return context.loader(("computed", table, expression), load), row_id(root), as_it_is
 
-    return looked_up(find, description)
+    return looked_up(find, description, reads=["id"])

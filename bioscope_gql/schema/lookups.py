@@ -4,7 +4,7 @@
 and then takes each answer without waiting. Anywhere else they are resolvers like others.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,17 +47,17 @@ async def _later(loader: Loader, key: Any, show: Show) -> Any:
     return show(await loader.load(key))
 
 
-def looked_up(find: Find, description: str | None = None) -> Any:
-    """A field without arguments."""
+def looked_up(find: Find, description: str | None = None, *, reads: Sequence[str]) -> Any:
+    """A field without arguments. `reads` are the columns of the row that `find` looks at."""
     lookup = Lookup(find)
 
     def resolve(root: Any, info: Info) -> Any:
         return lookup.resolve(info.context, root)
 
-    return strawberry.field(resolver=resolve, description=description, metadata={"lookup": lookup})
+    return _field(resolve, description, lookup, reads)
 
 
-def looked_up_by_model(find: Find, description: str) -> Any:
+def looked_up_by_model(find: Find, description: str, *, reads: Sequence[str]) -> Any:
     """A field that may be asked about one model; `find` is told which, as `wanted`."""
 
     def find_wanted(
@@ -72,4 +72,9 @@ def looked_up_by_model(find: Find, description: str) -> Any:
     ) -> Any:
         return lookup.resolve(info.context, root, model_name=model_name, model_version=model_version)
 
-    return strawberry.field(resolver=resolve, description=description, metadata={"lookup": lookup})
+    return _field(resolve, description, lookup, reads)
+
+
+def _field(resolve: Callable[..., Any], description: str | None, lookup: Lookup, reads: Sequence[str]) -> Any:
+    facts = {"lookup": lookup, "reads": reads}
+    return strawberry.field(resolver=resolve, description=description, metadata=facts)

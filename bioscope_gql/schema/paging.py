@@ -96,7 +96,7 @@ def connection_of(info: Info, show: type[Any], listing: Listing, asked: Wish) ->
     viewer, db = context.viewer, context.services.db
 
     async def load_pages(wishes: Sequence[Wish]) -> list[Page]:
-        return [await paging.root_page(db, viewer, listing, one) for one in wishes]
+        return [await paging.root_page(db, viewer, listing, one, context.shown) for one in wishes]
 
     async def load_counts(wishes: Sequence[Wish]) -> list[int]:
         return [await paging.count(db, viewer, listing, one) for one in wishes]
@@ -171,4 +171,5 @@ def _listed(
     else:
         annotations |= {"filter": filter_by | None, "order_by": order_by | None}
     chosen.__annotations__ = annotations
-    return strawberry.field(resolver=chosen, description=description or None)
+    # Of a row that many others point to, its id.
+    return strawberry.field(resolver=chosen, description=description or None, metadata={"reads": ["id"]})

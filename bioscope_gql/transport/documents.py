@@ -18,6 +18,7 @@ from graphql import (
 from graphql.validation.rules.max_introspection_depth_rule import MAX_LIST_DEPTH
 
 from bioscope_gql.errors import Refusal
+from bioscope_gql.schema.reads import Reads, reads
 from bioscope_gql.transport.costs import Price, price
 from bioscope_gql.transport.limits import Limits, TooComplex, refuse_above, refuse_large, root_fields
 from bioscope_gql.transport.masking import FormattedError, rejected
@@ -48,6 +49,7 @@ class Operation:
     name: str | None
     root_fields: frozenset[str]
     price: Price
+    reads: Reads
 
 
 class Documents:
@@ -86,6 +88,7 @@ class Documents:
                 node.name.value if node.name else None,
                 frozenset(root_fields(node, document)),
                 price(self._schema, document, node),
+                reads(self._schema, document, node),
             )
             for node in document.definitions
             if isinstance(node, OperationDefinitionNode)

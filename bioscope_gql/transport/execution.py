@@ -24,6 +24,7 @@ from bioscope_gql.errors import Refusal, Unauthenticated
 from bioscope_gql.live.once import Once
 from bioscope_gql.live.places import Place
 from bioscope_gql.policy import Viewer
+from bioscope_gql.resolvers.paging import EVERYTHING, Shown
 from bioscope_gql.tracing import Span
 from bioscope_gql.transport.documents import Documents, InvalidDocument, Operation
 from bioscope_gql.transport.executor import ViewExecutor
@@ -82,6 +83,8 @@ class Call:
     """What is done on the side for the operation. Who ends it early ends these too."""
     operation: Operation | None = None
     """What was asked, once that is known."""
+    shown: Shown = field(default_factory=lambda: EVERYTHING)
+    """The columns that this shows, with the variables that were sent."""
     began: float = field(default_factory=time.perf_counter)
     span: Span | None = None
     """Of the operation, where somebody traces it."""
@@ -201,7 +204,7 @@ class Execution:
             TooComplex: with these variables it costs more than is allowed.
         """
         operation = self._documents.find(request.query, request.operation_name)
-        call.operation = operation
+        call.operation, call.shown = operation, operation.reads.of(request.variables)
         if self._begin is not None and operation.kind is not OperationType.SUBSCRIPTION:
             self._begin(call)
         refuse_above("cost", self.limits.cost, operation.price.of(request.variables))
