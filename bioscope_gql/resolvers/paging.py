@@ -8,6 +8,7 @@ import binascii
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -157,9 +158,10 @@ Shown = Mapping[type[Table], Collection[str]]
 EVERYTHING: Shown = {}
 
 
-def open_columns(table: type[Table]) -> list[str]:
+@cache
+def open_columns(table: type[Table]) -> tuple[str, ...]:
     """Every column of a table but the secret ones."""
-    return [each._meta.db_column_name for each in table._meta.columns if not each._meta.secret]
+    return tuple(each._meta.db_column_name for each in table._meta.columns if not each._meta.secret)
 
 
 def table_columns(table: type[Table], alias: str, shown: Shown = EVERYTHING, *also: str) -> str:
@@ -167,9 +169,10 @@ def table_columns(table: type[Table], alias: str, shown: Shown = EVERYTHING, *al
 
     Always in the order of the table, so that the same columns are the same prepared statement.
     """
-    names, wanted = open_columns(table), shown.get(table)
+    wanted = shown.get(table)
+    names = open_columns(table)
     if wanted is not None:
-        names = [name for name in names if name in wanted or name == "id" or name in also]
+        names = tuple(name for name in names if name in wanted or name == "id" or name in also)
     return columns(names, alias)
 
 

@@ -1,4 +1,4 @@
-"""Which fields are answered without Strawberry in between: columns of a view, and what lies in a loader.
+"""Which fields are answered without Strawberry in between: what an object has, and what lies in a loader.
 
 Said in the extensions of graphql-core's fields, which `transport/executor.py` reads.
 """
@@ -22,7 +22,7 @@ STRAWBERRY = "strawberry-definition"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The field shows this column of the row."""
+    """The field shows this column of a view's row, or this attribute of an object that is no view."""
 
     name: str
 
@@ -35,19 +35,22 @@ class Edge:
     arguments: Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
-def views_in(schema: strawberry.Schema) -> Iterator[tuple[GraphQLObjectType, type[View]]]:
-    """The types that show rows, each with its class."""
+def objects_in(schema: strawberry.Schema) -> Iterator[tuple[GraphQLObjectType, type[Any]]]:
+    """The object types, each with its class."""
     for each in schema._schema.type_map.values():
         definition = each.extensions.get(STRAWBERRY)
-        if not (isinstance(each, GraphQLObjectType) and isinstance(definition, StrawberryObjectDefinition)):
-            continue
-        if issubclass(definition.origin, View):
+        if isinstance(each, GraphQLObjectType) and isinstance(definition, StrawberryObjectDefinition):
             yield each, definition.origin
 
 
+def views_in(schema: strawberry.Schema) -> Iterator[tuple[GraphQLObjectType, type[View]]]:
+    """The types that show rows, each with its class."""
+    return ((type, shown) for type, shown in objects_in(schema) if issubclass(shown, View))
+
+
 def mark(schema: strawberry.Schema) -> None:
-    """Note at each field of each view how it is answered, if that is direct."""
-    for type, _ in views_in(schema):
+    """Note at each field how it is answered, if that is direct."""
+    for type, _ in objects_in(schema):
         for field in type.fields.values():
             direct = _direct(schema, field.extensions[STRAWBERRY])
             if direct is not None:

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-import strawberry
 from piccolo.columns import ForeignKey
 
 from bioscope_gql import tables
@@ -19,7 +18,14 @@ from bioscope_gql.resolvers.image_lists import of_model
 from bioscope_gql.resolvers.paging import Listing, Page, Wanted, Wish
 from bioscope_gql.schema.context import Context, Info
 from bioscope_gql.schema.loaders import Loader
-from bioscope_gql.schema.lookups import Found, Show, as_it_is, looked_up, looked_up_by_model
+from bioscope_gql.schema.lookups import (
+    Found,
+    Show,
+    as_it_is,
+    looked_up,
+    looked_up_by_id,
+    looked_up_by_model,
+)
 from bioscope_gql.schema.views import row_id
 from bioscope_gql.tables import Table
 
@@ -81,18 +87,14 @@ def by_id(context: Context, table: type[Table], visible: Visibility | None = Non
     return context.loader(("by_id", table, rule), load)
 
 
-async def one(context: Context, view: type[Any], id: UUID | None, visible: Visibility | None = None) -> Any:
-    """The row of an id as `view` shows it; None when there is none for the viewer."""
-    return None if id is None else view.of_any(await by_id(context, view.table, visible).load(id))
-
-
 def root_one(show: Callable[[], type[Any]], description: str) -> Any:
     """A field of the root: the row of the id that is sent; null when there is none for the viewer."""
 
-    async def resolve(root: Any, info: Info, id: strawberry.ID) -> Any:  # noqa: ARG001 - it starts nowhere
-        return await one(info.context, show(), words.read_id(id))
+    def find(context: Context, _root: Any, id: str) -> Found:
+        key, view = words.read_id(id), show()
+        return None if key is None else (by_id(context, view.table), key, view.of_any)
 
-    return strawberry.field(resolver=resolve, description=description)
+    return looked_up_by_id(find, description)
 
 
 def has_one(key: Key, show: Callable[[], type[Any]]) -> Any:

@@ -47,7 +47,7 @@ async def _later(loader: Loader, key: Any, show: Show) -> Any:
     return show(await loader.load(key))
 
 
-def looked_up(find: Find, description: str | None = None, *, reads: Sequence[str]) -> Any:
+def looked_up(find: Find, description: str | None = None, *, reads: Sequence[str] = ()) -> Any:
     """A field without arguments. `reads` are the columns of the row that `find` looks at."""
     lookup = Lookup(find)
 
@@ -55,6 +55,16 @@ def looked_up(find: Find, description: str | None = None, *, reads: Sequence[str
         return lookup.resolve(info.context, root)
 
     return _field(resolve, description, lookup, reads)
+
+
+def looked_up_by_id(find: Find, description: str) -> Any:
+    """A field of the root that takes an id."""
+    lookup = Lookup(find)
+
+    def resolve(root: Any, info: Info, id: strawberry.ID) -> Any:
+        return lookup.resolve(info.context, root, id=id)
+
+    return _field(resolve, description, lookup, ())
 
 
 def looked_up_by_model(find: Find, description: str, *, reads: Sequence[str]) -> Any:

@@ -41,7 +41,7 @@ async def load(context: Context, sent: str) -> Any:
     table: type[Table] | None = await context.loader(("node",), find).load(id)
     if table is None:
         return None
-    return await edges.one(context, types[table], id)
+    return types[table].of_any(await edges.by_id(context, table).load(id))
 
 
 @strawberry.type

@@ -80,6 +80,8 @@ class Reads:
 
     always: Shown
     sometimes: tuple[tuple[When, Shown], ...] = ()
+    varies: bool = False
+    """Whether variables decide which fields there are, be it fields that read nothing."""
 
     def of(self, variables: Mapping[str, Any]) -> Shown:
         if not self.sometimes:
@@ -98,7 +100,7 @@ def reads(schema: GraphQLSchema, document: DocumentNode, operation: OperationDef
     if root is not None:
         walk.within([root], operation.selection_set, frozenset())
     always = walk.found.pop(frozenset(), {})
-    return Reads(always, tuple(walk.found.items()))
+    return Reads(always, tuple(walk.found.items()), walk.varies)
 
 
 class _Walk:
@@ -106,6 +108,7 @@ class _Walk:
         self, schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode
     ) -> None:
         self.found: dict[When, Found] = {}
+        self.varies = False
         self._schema = schema
         self._fragments = {
             each.name.value: each for each in document.definitions if isinstance(each, FragmentDefinitionNode)
@@ -132,9 +135,9 @@ class _Walk:
                 self.within(self._those(types, node.type_condition), node.selection_set, still)
 
     def _field(self, type: GraphQLObjectType, node: FieldNode, when: When) -> None:
-        field = type.fields.get(node.name.value)
+        field = self._schema.get_field(type, node.name.value)
         if field is None:
-            return  # __typename, __schema and __type, which read no row
+            return
         self._note(type, field.extensions.get(READS, frozenset()), when)
         if node.selection_set is None:
             return
@@ -158,7 +161,7 @@ class _Walk:
             if directive.name.value in ("include", "skip"):
                 off, value = directive.name.value == "skip", directive.arguments[0].value
                 if isinstance(value, VariableNode):
-                    name = value.name.value
+                    name, self.varies = value.name.value, True
                     when |= {Switch(name, self._defaults.get(name), off)}
                 elif value.value is off:
                     return None

@@ -20,6 +20,7 @@ from graphql.validation.rules.max_introspection_depth_rule import MAX_LIST_DEPTH
 from bioscope_gql.errors import Refusal
 from bioscope_gql.schema.reads import Reads, reads
 from bioscope_gql.transport.costs import Price, price
+from bioscope_gql.transport.executor import Plans
 from bioscope_gql.transport.limits import Limits, TooComplex, refuse_above, refuse_large, root_fields
 from bioscope_gql.transport.masking import FormattedError, rejected
 
@@ -50,6 +51,8 @@ class Operation:
     root_fields: frozenset[str]
     price: Price
     reads: Reads
+    plans: Plans | None
+    """What the executor finds out about it, kept; None where variables decide which fields there are."""
 
 
 class Documents:
@@ -88,7 +91,8 @@ class Documents:
                 node.name.value if node.name else None,
                 frozenset(root_fields(node, document)),
                 price(self._schema, document, node),
-                reads(self._schema, document, node),
+                found := reads(self._schema, document, node),
+                None if found.varies else Plans(),
             )
             for node in document.definitions
             if isinstance(node, OperationDefinitionNode)

@@ -255,6 +255,7 @@ class Execution:
             executor_class=ViewExecutor,
             is_awaitable=IS_AWAITABLE,
             hide_suggestions=self._hide_suggestions,
+            plans=operation.plans,
         )
         if isawaitable(result):
             seconds = self.limits.operation_seconds if operation.kind is OperationType.QUERY else None
@@ -314,6 +315,7 @@ class Execution:
             operation.name,
             is_awaitable=IS_AWAITABLE,
             hide_suggestions=self._hide_suggestions,
+            plans=operation.plans,
         )
         if isinstance(executor, list):
             return Answer(rejected(executor, "BAD_USER_INPUT"), executed=False)
