@@ -47,11 +47,11 @@ class Context:
             raise Unauthenticated("Sign in first: send `Authorization: Bearer <access token>`.")
         return self.caller
 
-    def loader(self, name: Hashable, batch: Batch, key: Callable[[Any], Hashable] | None = None) -> Loader:
-        """The loader that goes by `name`, made on first use; it batches, and remembers by `key`."""
+    def loader(self, name: Hashable, batch: Batch) -> Loader:
+        """The loader that goes by `name`, made on first use; it batches and remembers."""
         found = self._loaders.get(name)
         if found is None:
-            found = self._loaders[name] = Loader(batch, key, self.tasks)
+            found = self._loaders[name] = Loader(batch, self.tasks)
         return found
 
 

@@ -5,7 +5,7 @@ Said in the extensions of graphql-core's fields, which `transport/executor.py` r
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import strawberry
 from graphql import GraphQLObjectType
@@ -35,6 +35,13 @@ class Edge:
     arguments: Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class Method:
+    """The field shows what this function says of the object alone."""
+
+    call: Callable[[Any], Any]
+
+
 def objects_in(schema: strawberry.Schema) -> Iterator[tuple[GraphQLObjectType, type[Any]]]:
     """The object types, each with its class."""
     for each in schema._schema.type_map.values():
@@ -57,14 +64,18 @@ def mark(schema: strawberry.Schema) -> None:
                 field.extensions[DIRECT] = direct
 
 
-def _direct(schema: strawberry.Schema, field: StrawberryField) -> Column | Edge | None:
-    if field.base_resolver is None:
+def _direct(schema: strawberry.Schema, field: StrawberryField) -> Column | Edge | Method | None:
+    resolver = field.base_resolver
+    if resolver is None:
         return Column(field.python_name)
     if "column" in field.metadata:
         return Column(field.metadata["column"])
     lookup = field.metadata.get("lookup")
     if lookup is None:
-        return None
+        plain = not (field.is_async or field.extensions or field.is_subscription)
+        takes_nothing = not resolver.arguments and resolver.info_parameter is None
+        is_method = plain and takes_nothing and resolver.self_parameter is not None
+        return Method(cast("Callable[[Any], Any]", resolver.wrapped_func)) if is_method else None
 
     def arguments(sent: Mapping[str, Any]) -> Mapping[str, Any]:
         registry = schema.schema_converter.scalar_registry

@@ -124,13 +124,8 @@ async def _rows_by(
     return [found.get(key) for key in keys]
 
 
-def page_under(context: Context, key: Key, listing: Listing, asked: Wish, parent: UUID) -> Awaitable[Page]:
-    """A page of the rows that point to `parent`; the pages of all parents by one statement."""
-    page: Awaitable[Page] = _pages_under(context, key, listing, asked).load(parent)
-    return page
-
-
-def _pages_under(context: Context, key: Key, listing: Listing, asked: Wish) -> Loader:
+def pages_under(context: Context, key: Key, listing: Listing, asked: Wish) -> Loader:
+    """Pages of the rows that point to a parent; those of all parents by one statement."""
     column = key._meta.db_column_name
 
     async def load(parents: Sequence[UUID]) -> list[Page]:
@@ -140,16 +135,14 @@ def _pages_under(context: Context, key: Key, listing: Listing, asked: Wish) -> L
     return context.loader(("page", listing.name, column, asked.first, asked.after, asked.fingerprint), load)
 
 
-def count_under(context: Context, key: Key, listing: Listing, asked: Wish, parent: UUID) -> Awaitable[int]:
-    """How many rows point to `parent`, over all pages."""
+def counts_under(context: Context, key: Key, listing: Listing, asked: Wish) -> Loader:
+    """How many rows point to a parent, over all pages."""
     column = key._meta.db_column_name
 
     async def load(parents: Sequence[UUID]) -> list[int]:
         return await paging.counts_under(context.services.db, context.viewer, listing, asked, column, parents)
 
-    loader = context.loader(("count", listing.name, column, asked.fingerprint), load)
-    number: Awaitable[int] = loader.load(parent)
-    return number
+    return context.loader(("count", listing.name, column, asked.fingerprint), load)
 
 
 def aggregate(key: Key, expression: str, *, default: Any) -> Any:
@@ -208,7 +201,7 @@ def newest_result(show: Callable[[], type[Any]], description: str) -> Any:
     def find(context: Context, image: Any, wanted: Wanted) -> Found:
         if wanted:
             key, asked = tables.ClassificationResult.image, paging.wish(1, wanted=wanted)
-            loader = _pages_under(context, key, NEWEST, asked)
+            loader = pages_under(context, key, NEWEST, asked)
             return loader, row_id(image), lambda page: show().of_any(page.rows[0] if page.rows else None)
         id = image.row["latest_result"]
         return None if id is None else (by_id(context, tables.ClassificationResult), id, show().of_any)

@@ -16,8 +16,11 @@ from bioscope_gql.schema.context import Context, Info
 from bioscope_gql.schema.loaders import ABSENT, Loader
 
 Show = Callable[[Any], Any]
-Found = tuple[Loader, Any, Show] | None
+Found = tuple[Loader | None, Any, Show] | None
 """The loader, the key there, and how its answer is shown; None where the answer is null."""
+
+READY = None
+"""Instead of a loader: nothing has to be read, the key is the answer."""
 
 Find = Callable[..., Found]
 """Takes a context, a view and the arguments of the field."""
@@ -39,8 +42,17 @@ class Lookup:
         if found is None:
             return None
         loader, key, show = found
-        value = loader.peek(key)
-        return _later(loader, key, show) if value is ABSENT else show(value)
+        value = peeked(found)
+        return _later(loader, key, show) if value is ABSENT and loader is not None else value
+
+
+def peeked(found: Found) -> Any:
+    """The answer as it is shown, if it is there already; otherwise `ABSENT`."""
+    if found is None:
+        return None
+    loader, key, show = found
+    value = key if loader is None else loader.peek(key)
+    return value if value is ABSENT else show(value)
 
 
 async def _later(loader: Loader, key: Any, show: Show) -> Any:

@@ -33,9 +33,9 @@ from graphql.execution.executor_throwing_on_incremental import ExecutorThrowingO
 from graphql.execution.values import get_argument_values
 from graphql.pyutils import Path, gather_with_cancel
 
-from bioscope_gql.schema.direct import DIRECT, STRAWBERRY, Column
+from bioscope_gql.schema.direct import DIRECT, STRAWBERRY, Column, Method
 from bioscope_gql.schema.loaders import ABSENT, Loader
-from bioscope_gql.schema.lookups import Found, Lookup
+from bioscope_gql.schema.lookups import READY, Found, Lookup, as_it_is, peeked
 from bioscope_gql.schema.views import View
 
 CONSTANT = (StringValueNode, IntValueNode, FloatValueNode, BooleanValueNode, EnumValueNode, NullValueNode)
@@ -52,6 +52,7 @@ class Step:
     type: Any = None
     nullable: bool = False
     column: str | None = None
+    method: Callable[[Any], Any] | None = None
     write: Callable[[Any], Any] = str
     lookup: Lookup | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class Step:
     """The type of the objects that it shows, one or, if `many`, a list of them; None for an abstract one."""
     many: bool = False
     leaf: bool = False
+    leads: bool | None = None
     varies: bool = False
     """Whether its arguments may be others the next time."""
 
@@ -84,6 +86,8 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
         super().__init__(*args, **options)
         self._kept = Plans() if plans is None else plans
         self._steps: Planned = {}
+        self._ahead: set[int] = set()
+        """Fields whose objects were read for from above, by the identity of their details."""
 
     def execute_collected_root_fields(self, root_type: Any, root: Any, fields: Any, *rest: Any) -> Any:
         if self._kept.root is None:
@@ -114,7 +118,10 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
 
         async def after() -> Any:
             await self._read(ahead)
-            found = self._values(steps, source_value)
+            found = [
+                self._peeked(step, source_value) if value is ABSENT else value
+                for step, value in zip(steps, values, strict=True)
+            ]
             answers = self._answers(steps, found, parent_type, source_value, path)
             return await answers if self.is_awaitable(answers) else answers
 
@@ -124,9 +131,17 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
         """What each field shows, as far as it is there already; otherwise `ABSENT`."""
         row = source.row if isinstance(source, View) else getattr(source, "__dict__", {})
         return [
-            row.get(step.column, ABSENT) if step.column is not None else self._peeked(step, source)
+            row.get(step.column, ABSENT) if step.column is not None else self._worked_out(step, source)
             for step in steps
         ]
+
+    def _worked_out(self, step: Step, source: Any) -> Any:
+        if step.method is None:
+            return self._peeked(step, source)
+        try:
+            return step.method(source)
+        except Exception:  # noqa: BLE001 - it comes again on the long way, and is told there with its place
+            return ABSENT
 
     def _answers(
         self,
@@ -209,25 +224,20 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
     def _peeked(self, step: Step, source: Any) -> Any:
         if step.lookup is None:
             return ABSENT
-        found = step.lookup.find(self.context_value, source, **step.arguments)
-        if found is None:
-            return None
-        loader, key, show = found
-        value = loader.peek(key)
-        return ABSENT if value is ABSENT else show(value)
-
-    def _found(self, step: Step, source: Any) -> Found:
-        return step.lookup.find(self.context_value, source, **step.arguments) if step.lookup else None
+        try:
+            return peeked(step.lookup.find(self.context_value, source, **step.arguments))
+        except Exception:  # noqa: BLE001 - it comes again on the long way, and is told there with its place
+            return ABSENT
 
     def complete_list_value(
         self, return_type: Any, details: Any, info: Any, path: Path, result: Any, context: None
     ) -> Any:
         complete = super().complete_list_value
         item_type = get_nullable_type(return_type.of_type)
-        if not (is_object_type(item_type) and isinstance(result, list) and result):
+        is_read = id(details) in self._ahead
+        if is_read or not (is_object_type(item_type) and isinstance(result, list) and result):
             return complete(return_type, details, info, path, result, context)
-        views = [each for each in result if isinstance(each, View)]
-        asked = self._foreseen(item_type, details, views)
+        asked = self._foreseen(item_type, details, [each for each in result if each is not None])
         if not asked:
             return complete(return_type, details, info, path, result, context)
 
@@ -238,41 +248,63 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
 
         return after()
 
-    def _foreseen(self, type: GraphQLObjectType, details: Any, views: Sequence[View]) -> list[Asked]:
-        """The lookups that a selection makes, each with the views that it starts from."""
-        if not views:
+    def _foreseen(self, type: GraphQLObjectType, details: Any, objects: Sequence[Any]) -> list[Asked]:
+        """What a selection looks up, and what leads to more of it, each with what it starts from."""
+        if not objects:
             return []
         steps = self._plan(type, self.collect_subfields(type, details).grouped_field_set)
-        return [(step, views) for step in steps if step.lookup is not None]
+        return [(step, objects) for step in steps if step.lookup is not None or self._leads(step)]
+
+    def _leads(self, step: Step) -> bool:
+        """Whether anything is looked up below a field."""
+        if step.leads is None:
+            fields = step.shows and self.collect_subfields(step.shows, step.details).grouped_field_set
+            below = self._plan(step.shows, fields) if step.shows is not None else []
+            step.leads = any(each.lookup is not None or self._leads(each) for each in below)
+        return step.leads
 
     async def _read(self, asked: Iterable[Asked]) -> None:
-        """Have loaders read what these lookups will find, and what their views look up in turn.
+        """Have loaders read what these fields will find, and what is looked up below in turn.
 
         What fails fails again at the field that wants it.
         """
         waiting: set[asyncio.Future[None]] = set()
-        for step, views in asked:
+        all_found: list[tuple[Step, list[Found]]] = []
+        for step, objects in asked:
+            found = [self._found(step, each) for each in objects]
             keys: dict[Loader, dict[Any, None]] = {}
-            for found in (self._found(step, view) for view in views):
-                if found is not None:
-                    keys.setdefault(found[0], {})[found[1]] = None
+            for each in found:
+                if each is not None and each[0] is not READY:
+                    keys.setdefault(each[0], {})[each[1]] = None
             for loader, wanted in keys.items():
                 waiting |= loader.request(wanted)
+            if self._leads(step):
+                all_found.append((step, found))
         if waiting:
             await asyncio.wait(waiting)
-        deeper = [each for step, views in asked for each in self._beyond(step, views)]
+        deeper = [each for step, found in all_found for each in self._beyond(step, found)]
         if deeper:
             await self._read(deeper)
 
-    def _beyond(self, step: Step, views: Sequence[View]) -> list[Asked]:
+    def _found(self, step: Step, source: Any) -> Found:
+        """Where a field's answer lies, or what it is."""
+        if step.lookup is None:
+            [value] = self._values([step], source)
+            return None if value is ABSENT else (READY, value, as_it_is)
+        try:
+            return step.lookup.find(self.context_value, source, **step.arguments)
+        except Exception:  # noqa: BLE001 - it comes again on the long way, and is told there with its place
+            return None
+
+    def _beyond(self, step: Step, found: Iterable[Found]) -> list[Asked]:
         if step.shows is None:
             return []
-        shown: dict[int, View] = {}
-        for view in views:
-            value = self._peeked(step, view)
+        self._ahead.add(id(step.details))
+        shown: dict[int, Any] = {}
+        for value in map(peeked, found):
             for each in value if isinstance(value, list) else [value]:
-                if isinstance(each, View):
-                    shown[id(each.row)] = each
+                if each is not None and each is not ABSENT:
+                    shown[id(each.row) if isinstance(each, View) else id(each)] = each
         return self._foreseen(step.shows, step.details, list(shown.values()))
 
     def _plan(self, type: GraphQLObjectType, fields: Any) -> list[Step]:
@@ -299,6 +331,9 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
         step.shows = shows if is_object_type(shows) else None
         if isinstance(direct, Column):
             step.column = direct.name
+            return step
+        if isinstance(direct, Method):
+            step.method = direct.call
             return step
         step.varies = any(not isinstance(each.value, CONSTANT) for each in node.arguments or ())
         try:
