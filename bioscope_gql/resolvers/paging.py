@@ -6,9 +6,9 @@ One statement serves a root list, or the same list under many parents at once (a
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -152,7 +152,7 @@ def wish(
     return Wish(first, order, descending, wanted or {}, after)
 
 
-Shown = Mapping[type[Table], Collection[str]]
+Shown = Mapping[type[Table], frozenset[str]]
 """The columns of each table that somebody will look at; of a table that is not named here, all."""
 
 EVERYTHING: Shown = {}
@@ -169,10 +169,14 @@ def table_columns(table: type[Table], alias: str, shown: Shown = EVERYTHING, *al
 
     Always in the order of the table, so that the same columns are the same prepared statement.
     """
-    wanted = shown.get(table)
+    return _select_list(table, alias, shown.get(table), also)
+
+
+@lru_cache(maxsize=1024)
+def _select_list(table: type[Table], alias: str, shown: frozenset[str] | None, also: tuple[str, ...]) -> str:
     names = open_columns(table)
-    if wanted is not None:
-        names = tuple(name for name in names if name in wanted or name == "id" or name in also)
+    if shown is not None:
+        names = tuple(name for name in names if name in shown or name == "id" or name in also)
     return columns(names, alias)
 
 

@@ -146,24 +146,35 @@ def counts_under(context: Context, key: Key, listing: Listing, asked: Wish) -> L
 
 
 def aggregate(key: Key, expression: str, *, default: Any) -> Any:
-    """A figure over the rows that point here, e.g. ``count(*)``; `default` where there are none."""
+    """A figure over the rows that point here, e.g. ``count(*)``; `default` where there are none.
+
+    All figures over the same rows that are asked for at once are read by one statement.
+    """
     column, table = key._meta.db_column_name, owner_of(key)
 
     def find(context: Context, root: Any) -> Found:
-        async def load(parents: Sequence[UUID]) -> list[Any]:
-            args = Args([list(parents)])
+        async def load(wanted: Sequence[tuple[UUID, str]]) -> list[Any]:
+            args = Args([list({parent for parent, _ in wanted})])
+            places = {each: f"f{n}" for n, each in enumerate(sorted({each for _, each in wanted}))}
             rows = await context.services.db.rows(
-                f'select t."{column}" as parent, {expression} as value from {table._meta.tablename} t'
+                f'select t."{column}" as parent, {_named(places)} from {table._meta.tablename} t'
                 f' where t."{column}" = any($1::uuid[]) and {VISIBLE[table](context.viewer, args, "t")}'
                 " group by 1",
                 *args,
             )
-            found: Mapping[UUID, Any] = {row["parent"]: row["value"] for row in rows}
-            return [found.get(parent, default) for parent in parents]
+            found: Mapping[UUID, Row] = {row["parent"]: row for row in rows}
+            return [found[parent][places[each]] if parent in found else None for parent, each in wanted]
 
-        return context.loader(("aggregate", table, column, expression), load), row_id(root), as_it_is
+        def shown(value: Any) -> Any:
+            return default if value is None else value
+
+        return context.loader(("aggregate", table, column), load), (row_id(root), expression), shown
 
     return looked_up(find, reads=["id"])
+
+
+def _named(expressions: Mapping[str, str]) -> str:
+    return ", ".join(f"{expression} as {name}" for expression, name in expressions.items())
 
 
 def all_of(key: Key, show: Callable[[], type[Any]], order: str, description: str) -> Any:
@@ -235,22 +246,29 @@ async def once(info: Info, read: Callable[[Database, Viewer, Any], Awaitable[Any
     return await context.loader(read, load).load(about)
 
 
-def computed(
-    table: type[Table], expression: Callable[[Viewer, Args, str], str], description: str | None = None
-) -> Any:
-    """A value that the database works out for each row, and that may depend on the viewer."""
+Expression = Callable[[Viewer, Args, str], str]
+"""Writes SQL for a value of the row that goes by the alias."""
+
+
+def computed(table: type[Table], expression: Expression, description: str | None = None) -> Any:
+    """A value that the database works out for each row, and that may depend on the viewer.
+
+    All values of the same rows that are asked for at once are read by one statement.
+    """
 
     def find(context: Context, root: Any) -> Found:
-        async def load(ids: Sequence[UUID]) -> list[Any]:
-            args = Args([list(ids)])
-            value = expression(context.viewer, args, "t")
+        async def load(wanted: Sequence[tuple[UUID, Expression]]) -> list[Any]:
+            args = Args([list({id for id, _ in wanted})])
+            each_once = sorted({each for _, each in wanted}, key=lambda each: each.__qualname__)
+            places = {each: f"f{n}" for n, each in enumerate(each_once)}
+            values = {each(context.viewer, args, "t"): name for each, name in places.items()}
             rows = await context.services.db.rows(
-                f"select t.id, {value} as value from {table._meta.tablename} t where t.id = any($1::uuid[])",
+                f"select t.id, {_named(values)} from {table._meta.tablename} t where t.id = any($1::uuid[])",
                 *args,
             )
-            found = {row["id"]: row["value"] for row in rows}
-            return [found.get(id) for id in ids]
+            found: Mapping[UUID, Row] = {row["id"]: row for row in rows}
+            return [found[id][places[each]] if id in found else None for id, each in wanted]
 
-        return context.loader(("computed", table, expression), load), row_id(root), as_it_is
+        return context.loader(("computed", table), load), (row_id(root), expression), as_it_is
 
     return looked_up(find, description, reads=["id"])

@@ -90,7 +90,7 @@ class Reads:
         for when, shown in self.sometimes:
             if all(switch.is_on(variables) for switch in when):
                 for table, columns in shown.items():
-                    found[table] = frozenset(columns).union(found.get(table, ()))
+                    found[table] = columns | found.get(table, frozenset())
         return found
 
 
