@@ -24,8 +24,9 @@ from bioscope_gql.transport.executor import Plans
 from bioscope_gql.transport.limits import Limits, TooComplex, refuse_above, refuse_large, root_fields
 from bioscope_gql.transport.masking import FormattedError, rejected
 
-BYTES_PER_CHARACTER = 280
-"""Memory that a parsed document takes for each character of its text, measured with many short names."""
+BYTES_PER_CHARACTER = 400
+"""Memory that a document takes for each character of its text, parsed and planned; measured with many short
+names."""
 
 MAX_VALIDATION_ERRORS = 20
 

@@ -44,7 +44,7 @@ CONSTANT = (StringValueNode, IntValueNode, FloatValueNode, BooleanValueNode, Enu
 
 @dataclass(slots=True)
 class Step:
-    """One field of a selection. Without `column` and `lookup` it goes the long way."""
+    """One field of a selection. Without `column`, `method` and `lookup` it goes the long way."""
 
     name: str
     details: Any
@@ -61,6 +61,7 @@ class Step:
     many: bool = False
     leaf: bool = False
     leads: bool | None = None
+    """Whether anything is looked up below it; None until somebody asks."""
     varies: bool = False
     """Whether its arguments may be others the next time."""
 
@@ -107,6 +108,9 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
         if STRAWBERRY not in parent_type.extensions:
             return super().execute_fields(parent_type, source_value, path, fields, context)
         steps = self._plan(parent_type, fields)
+        if path is None and any(step.lookup is None for step in steps):
+            # What is no lookup may take long, as figures do: each field of the root begins at once.
+            return super().execute_fields(parent_type, source_value, path, fields, context)
         values = self._values(steps, source_value)
         ahead = [
             (step, [source_value])
@@ -201,7 +205,7 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
         try:
             if value is None and step.nullable:
                 return None
-            if isinstance(value, View) and step.shows is not None:
+            if step.shows is not None and not step.many and value is not None:
                 answer = self.collect_and_execute_subfields(step.shows, step.details, field_path, value, None)
             else:
                 nodes = [each.node for each in step.details]
@@ -252,16 +256,17 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
         """What a selection looks up, and what leads to more of it, each with what it starts from."""
         if not objects:
             return []
-        steps = self._plan(type, self.collect_subfields(type, details).grouped_field_set)
+        steps = self._below(type, details)
         return [(step, objects) for step in steps if step.lookup is not None or self._leads(step)]
 
     def _leads(self, step: Step) -> bool:
-        """Whether anything is looked up below a field."""
         if step.leads is None:
-            fields = step.shows and self.collect_subfields(step.shows, step.details).grouped_field_set
-            below = self._plan(step.shows, fields) if step.shows is not None else []
+            below = [] if step.shows is None else self._below(step.shows, step.details)
             step.leads = any(each.lookup is not None or self._leads(each) for each in below)
         return step.leads
+
+    def _below(self, type: GraphQLObjectType, details: Any) -> list[Step]:
+        return self._plan(type, self.collect_subfields(type, details).grouped_field_set)
 
     async def _read(self, asked: Iterable[Asked]) -> None:
         """Have loaders read what these fields will find, and what is looked up below in turn.
