@@ -59,8 +59,8 @@ async def _later(loader: Loader, key: Any, show: Show) -> Any:
     return show(await loader.load(key))
 
 
-def looked_up(find: Find, description: str | None = None, *, reads: Sequence[str] = ()) -> Any:
-    """A field without arguments. `reads` are the columns of the row that `find` looks at."""
+def looked_up(find: Find, description: str | None = None, *, reads: Sequence[str] | None = None) -> Any:
+    """A field without arguments. `reads` are the columns of the row that `find` looks at; None: any."""
     lookup = Lookup(find)
 
     def resolve(root: Any, info: Info) -> Any:
@@ -76,7 +76,7 @@ def looked_up_by_id(find: Find, description: str) -> Any:
     def resolve(root: Any, info: Info, id: strawberry.ID) -> Any:
         return lookup.resolve(info.context, root, id=id)
 
-    return _field(resolve, description, lookup, ())
+    return _field(resolve, description, lookup, None)
 
 
 def looked_up_by_model(find: Find, description: str, *, reads: Sequence[str]) -> Any:
@@ -97,6 +97,8 @@ def looked_up_by_model(find: Find, description: str, *, reads: Sequence[str]) ->
     return _field(resolve, description, lookup, reads)
 
 
-def _field(resolve: Callable[..., Any], description: str | None, lookup: Lookup, reads: Sequence[str]) -> Any:
-    facts = {"lookup": lookup, "reads": reads}
+def _field(
+    resolve: Callable[..., Any], description: str | None, lookup: Lookup, reads: Sequence[str] | None
+) -> Any:
+    facts = {"lookup": lookup} if reads is None else {"lookup": lookup, "reads": reads}
     return strawberry.field(resolver=resolve, description=description, metadata=facts)
