@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
-from uuid import UUID
 
 from graphql import (
     BooleanValueNode,
@@ -18,6 +17,7 @@ from graphql import (
     FloatValueNode,
     GraphQLError,
     GraphQLField,
+    GraphQLID,
     GraphQLObjectType,
     GraphQLOutputType,
     IntValueNode,
@@ -25,6 +25,7 @@ from graphql import (
     StringValueNode,
     Undefined,
     get_nullable_type,
+    is_abstract_type,
     is_leaf_type,
     is_list_type,
     is_object_type,
@@ -36,7 +37,8 @@ from graphql.pyutils import Path, gather_with_cancel
 from bioscope_gql.schema.direct import DIRECT, STRAWBERRY, Column, Method
 from bioscope_gql.schema.loaders import ABSENT, Loader
 from bioscope_gql.schema.lookups import READY, Found, Lookup, as_it_is, peeked
-from bioscope_gql.schema.views import View
+from bioscope_gql.schema.reads import TABLE
+from bioscope_gql.schema.views import View, type_name
 
 CONSTANT = (StringValueNode, IntValueNode, FloatValueNode, BooleanValueNode, EnumValueNode, NullValueNode)
 """How an argument is written that is the same every time; lists and objects may hold variables."""
@@ -161,8 +163,7 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
             for step, value in zip(steps, values, strict=True):
                 answer = ABSENT
                 if step.leaf and value is not ABSENT:
-                    is_id = isinstance(value, UUID) and isinstance(source, View)
-                    answer = self._written(step, str(value) if is_id else value)
+                    answer = self._written(step, value)
                 if answer is ABSENT:
                     answer = self._answer(step, value, parent_type, source, path)
                     if answer is Undefined:
@@ -205,8 +206,9 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
         try:
             if value is None and step.nullable:
                 return None
-            if step.shows is not None and not step.many and value is not None:
-                answer = self.collect_and_execute_subfields(step.shows, step.details, field_path, value, None)
+            shows = step.shows or self._type_of(step, value)
+            if shows is not None and not step.many and value is not None:
+                answer = self.collect_and_execute_subfields(shows, step.details, field_path, value, None)
             else:
                 nodes = [each.node for each in step.details]
                 info = self.build_resolve_info(step.definition, nodes, parent_type, field_path)
@@ -217,6 +219,22 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
         if self.is_awaitable(answer):
             return self._told(answer, step.type, step.details, field_path)
         return answer
+
+    def _type_of(self, step: Step, value: Any) -> GraphQLObjectType | None:
+        """The type of a view where an interface or union is promised; None where graphql-core should look."""
+        if not isinstance(value, View):
+            return None
+        promised, found = get_nullable_type(step.type), self.schema.get_type(type_name(value))
+        if not (is_abstract_type(promised) and isinstance(found, GraphQLObjectType)):
+            return None
+        return found if self.schema.is_sub_type(promised, found) else None
+
+    def complete_object_value(
+        self, return_type: GraphQLObjectType, details: Any, info: Any, path: Path, result: Any, context: None
+    ) -> Any:
+        if isinstance(result, View) and type_name(result) == return_type.name:
+            return self.collect_and_execute_subfields(return_type, details, path, result, context)
+        return super().complete_object_value(return_type, details, info, path, result, context)
 
     async def _told(self, answer: Awaitable[Any], type: GraphQLOutputType, details: Any, path: Path) -> Any:
         try:
@@ -336,6 +354,8 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
         step.shows = shows if is_object_type(shows) else None
         if isinstance(direct, Column):
             step.column = direct.name
+            if inner is GraphQLID and TABLE in parent_type.extensions:
+                step.write = str
             return step
         if isinstance(direct, Method):
             step.method = direct.call
