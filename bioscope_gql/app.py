@@ -138,6 +138,7 @@ class _Contexts:
             origin=_origin(self._services.settings, connection.scope),
             response_headers=call.response_headers,
             place=call.place,
+            shown=call.shown,
             tasks=call.tasks,
         )
 

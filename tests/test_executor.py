@@ -6,7 +6,7 @@ from uuid import UUID
 
 import orjson
 import pytest
-from graphql import ExecutionResult, parse
+from graphql import DocumentNode, ExecutionResult, parse
 from graphql.execution import execute
 from graphql.execution.executor_throwing_on_incremental import ExecutorThrowingOnIncremental
 
@@ -14,7 +14,7 @@ from bioscope_gql.policy import Viewer
 from bioscope_gql.schema import schema
 from bioscope_gql.schema.context import Context
 from bioscope_gql.transport.execution import IS_AWAITABLE
-from bioscope_gql.transport.executor import ViewExecutor
+from bioscope_gql.transport.executor import Plans, ViewExecutor
 from bioscope_gql.vocabulary import Role
 from tests.lab import Lab
 from tests.test_queries import COSTS, EDGES, FOR_ADMINS, classified
@@ -39,22 +39,27 @@ async def answers(
 ) -> tuple[ExecutionResult, ExecutionResult]:
     """With the shortcuts and without."""
     first, second = [
-        await _executed(each, Context(lab.services, viewer), query, variables)
+        await executed(each, Context(lab.services, viewer), query, variables)
         for each in (ViewExecutor, ExecutorThrowingOnIncremental)
     ]
     return first, second
 
 
-async def _executed(
-    how: type[ExecutorThrowingOnIncremental], context: Context, query: str, variables: dict[str, str]
+async def executed(
+    how: type[ExecutorThrowingOnIncremental],
+    context: Context,
+    query: str | DocumentNode,
+    variables: dict[str, Any],
+    **options: Any,
 ) -> Any:
     result = execute(
         schema()._schema,
-        parse(query),
+        parse(query) if isinstance(query, str) else query,
         context_value=context,
         variable_values=variables,
         executor_class=how,
         is_awaitable=IS_AWAITABLE,
+        **options,
     )
     return await result if IS_AWAITABLE(result) else result
 
@@ -84,6 +89,49 @@ async def test_every_query_has_the_same_answer_to_the_byte(lab: Lab) -> None:
             different.append(name)
 
     assert different == []
+
+
+async def test_an_operation_of_which_something_is_kept_answers_the_same_again(lab: Lab) -> None:
+    ada, ids = await classified(lab, datasets=2, images=3)
+    queries = {name: query for name, (query, _) in (COSTS | EDGES).items()}
+    different = []
+    for name, query in (queries | {"results": RESULTS, "images": IMAGES}).items():
+        variables = {key: value for key, value in ids.items() if f"${key}:" in query}
+        role = Role.ADMIN if name in FOR_ADMINS else Role.ANALYST
+        viewer, document, plans = Viewer(id=UUID(ada.id), role=role), parse(query), Plans()
+        first, again = [
+            await executed(ViewExecutor, Context(lab.services, viewer), document, variables, plans=plans)
+            for _ in range(2)
+        ]
+        if again.errors or steady(written(first)) != steady(written(again)):
+            different.append(name)
+
+    assert different == []
+
+
+async def test_what_is_kept_of_an_operation_forgets_its_variables(lab: Lab) -> None:
+    ada, _ = await classified(lab, datasets=1, images=1)
+    query = """
+    query ($n: Int, $model: String, $more: Boolean! = false) {
+      images(first: $n) { nodes { latestResult(modelName: $model) { label } ...More @include(if: $more) } }
+      __type(name: "Image") { name kind @include(if: $more) }
+    }
+    fragment More on Image { width }
+    """
+    latest = "latestResult(modelName: $model) { label }"
+    arguments = f"query ($n: Int, $model: String) {{ images(first: $n) {{ nodes {{ {latest} }} }} }}"
+
+    for each in (query, arguments):
+        told = [
+            (await ada.send(each, n=1, model=model)).json()["data"]["images"]["nodes"][0]["latestResult"]
+            for model in ("teller", "nobody", None, "teller")
+        ]
+        assert told == [{"label": "dark"}, None, {"label": "dark"}, {"label": "dark"}]
+        refused = (await ada.send(each, n=0)).json()["errors"]
+        assert [error["path"] for error in refused] == [["images"]]
+    for more in (True, False, True):
+        data = (await ada.send(query, n=1, more=more)).json()["data"]
+        assert ("width" in data["images"]["nodes"][0], "kind" in data["__type"]) == (more, more)
 
 
 @pytest.mark.parametrize(

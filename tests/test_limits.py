@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from graphql import DocumentNode, build_schema, parse
 
-from bioscope_gql.transport.documents import Documents, InvalidDocument
+from bioscope_gql.transport.documents import BYTES_PER_CHARACTER, Documents, InvalidDocument
 from bioscope_gql.transport.limits import Limits, TooComplex, refuse_large, root_fields
 from bioscope_gql.transport.requests import Malformed, parse_json
 
@@ -157,7 +157,7 @@ def test_the_dearest_documents_that_are_allowed_take_no_second_to_check(query: s
 
 
 def test_a_document_is_checked_once_and_forgotten_when_there_are_too_many() -> None:
-    documents = Documents(SCHEMA, Limits(cached_document_bytes=280 * 20), introspection=True)
+    documents = Documents(SCHEMA, Limits(cached_document_bytes=BYTES_PER_CHARACTER * 20), introspection=True)
     first = documents.find("{ b }", None)
     assert documents.find("{ b }", None) is first
 

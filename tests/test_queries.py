@@ -66,6 +66,10 @@ EDGES = {
     "DatasetGrant.serviceAccount": ("{ datasets { nodes { grants { serviceAccount { name } } } } }", 4),
     "Dataset.imageCount": ("{ datasets { nodes { imageCount } } }", 3),
     "Dataset.totalBytes": ("{ datasets { nodes { totalBytes } } }", 3),
+    "Dataset.imageCount and totalBytes": ("{ datasets { nodes { imageCount totalBytes } } }", 3),
+    "Progress.etaSeconds and waitingForWorker": (
+        "{ classifications { nodes { progress { etaSeconds waitingForWorker } } } }", 3
+    ),
     "Dataset.images": ("{ datasets { nodes { images { nodes { id } pageInfo { endCursor } } } } }", 3),
     "Dataset.images.totalCount": ("{ datasets { nodes { images { totalCount } } } }", 3),
     "Dataset.classifications": ("{ datasets { nodes { classifications { nodes { id } } } } }", 3),

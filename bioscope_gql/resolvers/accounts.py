@@ -76,10 +76,6 @@ async def still_valid(services: Services, viewer: Viewer) -> bool:
     return await services.db.row(AUTHENTICATE, viewer.session, viewer.id) is not None
 
 
-async def me(services: Services, viewer: Viewer) -> Row | None:
-    return await services.db.row(f"select {COLUMNS} from users u where u.id = $1", viewer.id)
-
-
 async def register(
     services: Services, *, email: str, username: str, password: str, visit: Visit = ANYWHERE
 ) -> SignIn:

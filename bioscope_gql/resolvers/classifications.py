@@ -138,14 +138,6 @@ def waiting_for_worker(viewer: Viewer, args: Args, alias: str) -> str:  # noqa: 
     )
 
 
-async def find(services: Services, viewer: Viewer, id: UUID | None) -> Row | None:
-    args = Args([id])
-    visible = policy.visible_classifications(viewer, args, "t")
-    return await services.db.row(
-        f"select {COLUMNS} from classifications t where t.id = $1 and {visible}", *args
-    )
-
-
 async def run(services: Services, viewer: Viewer, order: Order) -> Row:
     """Freeze the pictures of the target and queue one item for each, in one transaction.
 
@@ -226,7 +218,11 @@ async def _made(
 
 
 async def _again(services: Services, viewer: Viewer, id: UUID | None) -> Row:
-    row = await find(services, viewer, id)
+    args = Args([id])
+    visible = policy.visible_classifications(viewer, args, "t")
+    row = await services.db.row(
+        f"select {COLUMNS} from classifications t where t.id = $1 and {visible}", *args
+    )
     if row is None:
         raise NotFound("The run of this key is gone, or not for your eyes any more.", ids=[str(id)])
     return row

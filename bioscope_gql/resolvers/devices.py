@@ -7,7 +7,6 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from bioscope_gql import policy
 from bioscope_gql.db import Args, Connection, Row, certain
 from bioscope_gql.errors import Conflict, FieldProblem, InvalidInput, NotFound
 from bioscope_gql.policy import Action, Viewer
@@ -50,14 +49,6 @@ def conditions(wanted: Wanted, args: Args, alias: str) -> list[str]:
 
 
 LISTING = Listing(Device, {"CREATED_AT": CREATED_AT, "NAME": Order("name")}, conditions)
-
-
-async def find(services: Services, viewer: Viewer, id: UUID | None) -> Row | None:
-    args = Args([id])
-    return await services.db.row(
-        f"select {COLUMNS} from devices t where t.id = $1 and {policy.visible_devices(viewer, args, 't')}",
-        *args,
-    )
 
 
 async def create(

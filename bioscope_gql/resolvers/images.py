@@ -53,14 +53,6 @@ class Refused:
 Outcome = Stored | Refused
 
 
-async def find(services: Services, viewer: Viewer, id: UUID | None) -> Row | None:
-    args = Args([id])
-    return await services.db.row(
-        f"select {COLUMNS} from images t where t.id = $1 and {policy.visible_images(viewer, args, 't')}",
-        *args,
-    )
-
-
 async def original(services: Services, viewer: Viewer, id: UUID | None) -> Row:
     """The picture whose bytes the viewer may read.
 

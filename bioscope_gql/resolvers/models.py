@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 import structlog
 
@@ -47,13 +46,6 @@ def conditions(wanted: Wanted, args: Args, alias: str) -> list[str]:
 
 
 LISTING = Listing(Model, {"CREATED_AT": CREATED_AT, "NAME": Order("name")}, conditions)
-
-
-async def find(services: Services, viewer: Viewer, id: UUID | None) -> Row | None:
-    args = Args([id])
-    return await services.db.row(
-        f"select {COLUMNS} from models t where t.id = $1 and {policy.seen_by_all(viewer, args, 't')}", *args
-    )
 
 
 def live_workers(viewer: Viewer, args: Args, alias: str) -> str:  # noqa: ARG001 - a figure of `edges.computed`

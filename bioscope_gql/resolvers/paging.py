@@ -8,6 +8,7 @@ import binascii
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -153,28 +154,60 @@ def wish(
     return Wish(first, order, descending, wanted or {}, after)
 
 
-def table_columns(table: type[Table], alias: str) -> str:
-    """Every column of a table but the secret ones, as a select list."""
-    return columns([c._meta.db_column_name for c in table._meta.columns if not c._meta.secret], alias)
+Shown = Mapping[type[Table], frozenset[str]]
+"""The columns of each table that somebody will look at; of a table that is not named here, all."""
+
+EVERYTHING: Shown = {}
 
 
-async def root_page(db: Database, viewer: Viewer, listing: Listing, asked: Wish) -> Page:
+@cache
+def open_columns(table: type[Table]) -> tuple[str, ...]:
+    """Every column of a table but the secret ones."""
+    return tuple(each._meta.db_column_name for each in table._meta.columns if not each._meta.secret)
+
+
+def table_columns(table: type[Table], alias: str, shown: Shown = EVERYTHING, *also: str) -> str:
+    """The columns that are shown, the id and `also`, as a select list; the secret ones never.
+
+    Always in the order of the table, so that the same columns are the same prepared statement.
+    """
+    return _select_list(table, alias, shown.get(table), also)
+
+
+@lru_cache(maxsize=1024)
+def _select_list(table: type[Table], alias: str, shown: frozenset[str] | None, also: tuple[str, ...]) -> str:
+    names = open_columns(table)
+    if shown is not None:
+        names = tuple(name for name in names if name in shown or name == "id" or name in also)
+    return columns(names, alias)
+
+
+async def root_page(
+    db: Database, viewer: Viewer, listing: Listing, asked: Wish, shown: Shown = EVERYTHING
+) -> Page:
     args = Args()
     column = None if listing.pointed(asked) else DATASET_OF.get(listing.table)
     mine = dataset_ids(viewer, args) if column else None
     if mine is None:
-        sql = _select(viewer, listing, asked, args, lambda _: [VISIBLE[listing.table](viewer, args, "t")])
+        visible = VISIBLE[listing.table](viewer, args, "t")
+        sql = _select(viewer, listing, asked, shown, args, lambda _: [visible])
     else:
         # The newest of each dataset and of those the newest: no more rows than that, wherever they lie.
         # A second look at visibility inside would make the planner expect hardly any row.
-        under = _select(viewer, listing, asked, args, lambda home: [f"{home}.{column} = mine.id"])
+        under = _select(viewer, listing, asked, shown, args, lambda home: [f"{home}.{column} = mine.id"])
         sql = f"select r.* from unnest({mine}) as mine(id) cross join lateral ({under}) r"
         sql = f"{sql} order by {_sorted(asked)} limit {asked.first + 1}"
     return _page(listing, asked, await db.rows(sql, *args))
 
 
 async def pages_under(
-    db: Database, viewer: Viewer, listing: Listing, asked: Wish, column: str, parents: Sequence[UUID]
+    db: Database,
+    viewer: Viewer,
+    listing: Listing,
+    asked: Wish,
+    column: str,
+    parents: Sequence[UUID],
+    shown: Shown = EVERYTHING,
 ) -> list[Page]:
     """The same page of rows under each parent, by one statement."""
     args = Args([list(parents)])
@@ -185,7 +218,7 @@ async def pages_under(
         visible = VISIBLE[listing.table](viewer, args, "t") if mine is None else "true"
         return [f'{home if is_home else "t"}."{column}" = p.parent', visible]
 
-    inner = _select(viewer, listing, asked, args, within)
+    inner = _select(viewer, listing, asked, shown, args, within)
     rows = await db.rows(
         "select p.parent as parent_id, r.* from unnest($1::uuid[]) as p(parent)"
         f" cross join lateral ({inner}) r where {f'p.parent = any({mine})' if mine else 'true'}",
@@ -229,7 +262,7 @@ Within = Callable[[str], Sequence[str]]
 """The conditions that a list is narrowed by before any filter; told the home of a part's rows."""
 
 
-def _select(viewer: Viewer, listing: Listing, asked: Wish, args: Args, within: Within) -> str:
+def _select(viewer: Viewer, listing: Listing, asked: Wish, shown: Shown, args: Args, within: Within) -> str:
     """The rows of a page and one more; those that share a value by their ids."""
     order = listing.orders[asked.order]
     after = None
@@ -237,7 +270,7 @@ def _select(viewer: Viewer, listing: Listing, asked: Wish, args: Args, within: W
         after = _read_cursor(asked.after, order, _binding(listing, asked))
     has_value = after is None or after[0] is not None
     kinds = [each for each in ((True, False) if order.nullable else (True,)) if has_value or not each]
-    selects = []
+    listed, selects = table_columns(listing.table, "t", shown), []
     for valued in kinds:
         part = order.part(listing, asked.wanted, args, valued=valued)
         open_wishes = {name: value for name, value in asked.wanted.items() if name not in part.settled}
@@ -246,7 +279,7 @@ def _select(viewer: Viewer, listing: Listing, asked: Wish, args: Args, within: W
             *listing.narrowed(viewer, open_wishes, args, "t"),
         ]
         beyond = _beyond(asked, part, after, args, valued=valued)
-        selects.append(_part(listing, asked, part, [*within(part.home), *wanted, *beyond]))
+        selects.append(_part(listed, asked, part, [*within(part.home), *wanted, *beyond]))
     if len(selects) == 1:
         return selects[0]
     rows = " union all ".join(f"select * from ({select}) part" for select in selects)
@@ -263,11 +296,11 @@ def _beyond(asked: Wish, part: Part, after: "Place | None", args: Args, *, value
     return [f"{part.id} {way} {args(after[1])}"]
 
 
-def _part(listing: Listing, asked: Wish, part: Part, where: Sequence[str]) -> str:
+def _part(listed: str, asked: Wish, part: Part, where: Sequence[str]) -> str:
     way = "desc" if asked.descending else "asc"
     # The limit is a literal on purpose: with a parameter the generic plan ignores how small it is.
     return (
-        f"select {table_columns(listing.table, 't')}, {part.value} as order_value from {part.source}"
+        f"select {listed}, {part.value} as order_value from {part.source}"
         f" where {' and '.join([*part.given, *where])}"
         f" order by {part.value} {way}, {part.id} {way} limit {asked.first + 1}"
     )

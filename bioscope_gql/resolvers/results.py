@@ -7,10 +7,8 @@ from uuid import UUID
 
 import orjson
 
-from bioscope_gql import policy
 from bioscope_gql.db import Args, Connection, Row
 from bioscope_gql.events.messages import Failed, Failure, Ok, SeedResult, Started
-from bioscope_gql.policy import Viewer
 from bioscope_gql.resolvers import newest, runs, words
 from bioscope_gql.resolvers.paging import (
     CREATED_AT,
@@ -19,13 +17,10 @@ from bioscope_gql.resolvers.paging import (
     Wanted,
     compare,
     naming,
-    table_columns,
 )
 from bioscope_gql.services import Services
 from bioscope_gql.tables import ClassificationResult
 from bioscope_gql.vocabulary import uuid7
-
-COLUMNS = table_columns(ClassificationResult, "t")
 
 ItemAnswer = Started | Ok | Failed
 Answer = ItemAnswer | SeedResult
@@ -105,14 +100,6 @@ LISTING = Listing(
     conditions,
     pointed=naming("image_id", "classification_id"),
 )
-
-
-async def find(services: Services, viewer: Viewer, id: UUID | None) -> Row | None:
-    args = Args([id])
-    visible = policy.visible_results(viewer, args, "t")
-    return await services.db.row(
-        f"select {COLUMNS} from classification_results t where t.id = $1 and {visible}", *args
-    )
 
 
 async def record(services: Services, answers: Sequence[Answer]) -> Applied:

@@ -32,13 +32,6 @@ LISTING = Listing(
 )
 
 
-async def find(services: Services, viewer: Viewer, id: UUID | None) -> Row | None:
-    args = Args([id])
-    return await services.db.row(
-        f"select {COLUMNS} from users u where u.id = $1 and {policy.visible_users(viewer, args, 'u')}", *args
-    )
-
-
 async def update(
     services: Services, viewer: Viewer, id: UUID | str | None, *, changes: Mapping[str, str | None]
 ) -> Row:

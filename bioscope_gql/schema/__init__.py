@@ -7,7 +7,7 @@ from graphql import build_schema, lexicographic_sort_schema
 from graphql import print_schema as print_sdl
 from strawberry.schema.config import StrawberryConfig
 
-from bioscope_gql.schema import direct
+from bioscope_gql.schema import direct, reads
 from bioscope_gql.schema.accounts import AccountMutations, AccountQueries
 from bioscope_gql.schema.classifications import (
     ClassificationMutations,
@@ -79,6 +79,7 @@ def schema() -> strawberry.Schema:
         Query, Mutation, Subscription, types=outcomes, config=StrawberryConfig(scalar_map=SCALARS)
     )
     direct.mark(made)
+    reads.mark(made)
     return made
 
 

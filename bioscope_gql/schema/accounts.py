@@ -6,12 +6,15 @@ from typing import Annotated, Self
 import strawberry
 from strawberry import UNSET
 
-from bioscope_gql.resolvers import accounts, invitations, sessions, users, words
+from bioscope_gql import tables
+from bioscope_gql.policy import named_on_visible_rows
+from bioscope_gql.resolvers import accounts, invitations, sessions, users
 from bioscope_gql.resolvers.invitations import Invitation
 from bioscope_gql.resolvers.sessions import SignIn
 from bioscope_gql.schema import define
 from bioscope_gql.schema.actors import User
 from bioscope_gql.schema.context import Context, Info
+from bioscope_gql.schema.edges import by_id, root_one
 from bioscope_gql.schema.inputs import (
     ChangePasswordInput,
     CreateUserInput,
@@ -24,6 +27,7 @@ from bioscope_gql.schema.inputs import (
     UserFilter,
     UserOrder,
 )
+from bioscope_gql.schema.lookups import Found, looked_up
 from bioscope_gql.schema.paging import Connection, root_list
 from bioscope_gql.schema.problems import (
     Conflict,
@@ -99,6 +103,12 @@ LogoutResult = Annotated[
 ]
 
 
+def _me(context: Context, _root: object) -> Found:
+    caller = context.caller
+    own = by_id(context, tables.User, named_on_visible_rows)
+    return None if caller is None else (own, caller.id, User.of_any)
+
+
 @strawberry.type
 class AccountQueries:
     users: Connection[User] = root_list(
@@ -108,18 +118,11 @@ class AccountQueries:
         order_by=UserOrder,
         description="Admins see everybody; others see those they share a dataset with.",
     )
+    user: User | None = root_one(
+        lambda: User, "One person; null when they are absent or not for the caller's eyes."
+    )
 
-    @define.field
-    async def me(self, info: Info) -> User | None:
-        """The caller; null when anonymous."""
-        context = info.context
-        return User.of_any(await accounts.me(context.services, context.caller) if context.caller else None)
-
-    @define.field
-    async def user(self, info: Info, id: strawberry.ID) -> User | None:
-        """One person; null when they are absent or not for the caller's eyes."""
-        context = info.context
-        return User.of_any(await users.find(context.services, context.viewer, words.read_id(id)))
+    me: User | None = looked_up(_me, "The caller; null when anonymous.")
 
 
 @strawberry.type

@@ -36,7 +36,7 @@ class LoginSession(View, Node, table=tables.LoginSession):
     expires_at: datetime
     user_agent: str | None
 
-    @define.field
+    @define.reading("id")
     def current(self, info: Info) -> bool:
         """Whether it is the one that asks."""
         return bool(info.context.viewer.session == self.row["id"])
@@ -53,12 +53,12 @@ class User(View, Actor, table=tables.User):
     created_at: datetime
     updated_at: datetime
 
-    @define.field
+    @define.reading("id", "email")
     def email(self, info: Info) -> str | None:
         """Only for the user and for admins."""
         return policy.email_for(info.context.viewer, self.row)
 
-    @define.field
+    @define.reading("id")
     async def sessions(self, info: Info) -> list[LoginSession] | None:
         """The caller's own open sessions, newest first; null for anybody else."""
         context = info.context
@@ -79,12 +79,12 @@ class ServiceAccount(View, Actor, table=tables.ServiceAccount):
     expires_at: datetime | None
     revoked_at: datetime | None
 
-    @define.field
+    @define.reading("client_id")
     def client_id(self, info: Info) -> str | None:
         """Admins only."""
         return policy.for_admins(info.context.viewer, self.row["client_id"])
 
-    @define.field
+    @define.reading("scopes")
     def scopes(self, info: Info) -> list[ServiceScope] | None:
         """Admins only."""
         return policy.for_admins(info.context.viewer, self.row["scopes"])

@@ -13,6 +13,7 @@ from bioscope_gql.resolvers.classifications import Order, Target
 from bioscope_gql.schema import define
 from bioscope_gql.schema.context import Info
 from bioscope_gql.schema.deletions import Deleted, DeleteResult
+from bioscope_gql.schema.edges import root_one
 from bioscope_gql.schema.inputs import (
     ClassificationFilter,
     ClassificationOrder,
@@ -92,19 +93,12 @@ class ClassificationQueries:
         description="The results of all runs that the caller may see.",
     )
 
-    @define.field
-    async def classification(self, info: Info, id: strawberry.ID) -> Classification | None:
-        """One run; null when it is absent or not for the caller's eyes."""
-        context = info.context
-        row = await classifications.find(context.services, context.viewer, words.read_id(id))
-        return Classification.of_any(row)
-
-    @define.field
-    async def classification_result(self, info: Info, id: strawberry.ID) -> ClassificationResult | None:
-        """One result; null when it is absent or not for the caller's eyes."""
-        context = info.context
-        row = await results.find(context.services, context.viewer, words.read_id(id))
-        return ClassificationResult.of_any(row)
+    classification: Classification | None = root_one(
+        lambda: Classification, "One run; null when it is absent or not for the caller's eyes."
+    )
+    classification_result: ClassificationResult | None = root_one(
+        lambda: ClassificationResult, "One result; null when it is absent or not for the caller's eyes."
+    )
 
 
 @strawberry.type

@@ -10,6 +10,7 @@ import strawberry
 from bioscope_gql.errors import Unauthenticated
 from bioscope_gql.live.places import Place
 from bioscope_gql.policy import Viewer, Visit
+from bioscope_gql.resolvers.paging import EVERYTHING, Shown
 from bioscope_gql.schema.loaders import Batch, Loader
 from bioscope_gql.services import Services
 
@@ -29,6 +30,8 @@ class Context:
     """Has the caller's browser keep a refresh token for so many seconds."""
     response_headers: list[tuple[str, str]] = field(default_factory=list)
     place: Place = field(default_factory=Place)
+    shown: Shown = field(default_factory=lambda: EVERYTHING)
+    """The columns that the operation shows; no others need be read."""
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     """Batches that are being loaded; a loader's are tasks of their own, which nobody else knows."""
     _loaders: dict[Hashable, Loader] = field(default_factory=dict)
@@ -44,11 +47,11 @@ class Context:
             raise Unauthenticated("Sign in first: send `Authorization: Bearer <access token>`.")
         return self.caller
 
-    def loader(self, name: Hashable, batch: Batch, key: Callable[[Any], Hashable] | None = None) -> Loader:
-        """The loader that goes by `name`, made on first use; it batches, and remembers by `key`."""
+    def loader(self, name: Hashable, batch: Batch) -> Loader:
+        """The loader that goes by `name`, made on first use; it batches and remembers."""
         found = self._loaders.get(name)
         if found is None:
-            found = self._loaders[name] = Loader(batch, key, self.tasks)
+            found = self._loaders[name] = Loader(batch, self.tasks)
         return found
 
 

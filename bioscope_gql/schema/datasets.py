@@ -4,9 +4,10 @@ from typing import Annotated
 
 import strawberry
 
-from bioscope_gql.resolvers import datasets, words
+from bioscope_gql.resolvers import datasets
 from bioscope_gql.schema import define
 from bioscope_gql.schema.context import Info
+from bioscope_gql.schema.edges import root_one
 from bioscope_gql.schema.inputs import CreateDatasetInput, DatasetFilter, DatasetOrder, UpdateDatasetInput
 from bioscope_gql.schema.paging import Connection, root_list
 from bioscope_gql.schema.problems import Conflict, Forbidden, InvalidInput, NotFound
@@ -28,11 +29,9 @@ class DatasetQueries:
         description="The datasets that the caller may see.",
     )
 
-    @define.field
-    async def dataset(self, info: Info, id: strawberry.ID) -> Dataset | None:
-        """One dataset; null when it is absent or not for the caller's eyes."""
-        context = info.context
-        return Dataset.of_any(await datasets.find(context.services, context.viewer, words.read_id(id)))
+    dataset: Dataset | None = root_one(
+        lambda: Dataset, "One dataset; null when it is absent or not for the caller's eyes."
+    )
 
 
 @strawberry.type

@@ -45,7 +45,9 @@ class DeadLetterQueries:
         """Admins only."""
         info.context.viewer.must(Action.READ_DEAD_LETTERS)
         asked = paging.wish(define.sent(first), define.sent(after))
-        connection: Connection[DeadLetter] = connection_of(info, DeadLetter, deadletters.LISTING, asked)
+        connection: Connection[DeadLetter] = connection_of(
+            info.context, DeadLetter, deadletters.LISTING, asked
+        )
         return connection
 
 

@@ -41,6 +41,16 @@ def field(resolve: F) -> F:
     return made
 
 
+def reading(*columns: str) -> Callable[[F], F]:
+    """A field of a view that reads these columns of its row and no others; `field` has the whole row read."""
+
+    def declared(resolve: F) -> F:
+        made: F = strawberry.field(resolver=resolve, description=_doc(resolve), metadata={"reads": columns})
+        return made
+
+    return declared
+
+
 def mutation(resolve: F) -> F:
     """What raises a `Problem` answers with the member of its union that goes by the same name."""
     made: F = strawberry.mutation(resolver=resolve, description=_doc(resolve), extensions=[ProblemsAsData()])

@@ -4,9 +4,10 @@ from typing import Annotated
 
 import strawberry
 
-from bioscope_gql.resolvers import devices, words
+from bioscope_gql.resolvers import devices
 from bioscope_gql.schema import define
 from bioscope_gql.schema.context import Info
+from bioscope_gql.schema.edges import root_one
 from bioscope_gql.schema.inputs import (
     CreateDeviceInput,
     DeviceFilter,
@@ -34,11 +35,7 @@ class DeviceQueries:
         description="The microscopes of the laboratory.",
     )
 
-    @define.field
-    async def device(self, info: Info, id: strawberry.ID) -> Device | None:
-        """One device; null when there is none of this id."""
-        context = info.context
-        return Device.of_any(await devices.find(context.services, context.viewer, words.read_id(id)))
+    device: Device | None = root_one(lambda: Device, "One device; null when there is none of this id.")
 
 
 @strawberry.type

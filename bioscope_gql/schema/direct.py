@@ -1,11 +1,11 @@
-"""Which fields are answered without Strawberry in between: columns of a view, and what lies in a loader.
+"""Which fields are answered without Strawberry in between: what an object has, and what lies in a loader.
 
 Said in the extensions of graphql-core's fields, which `transport/executor.py` reads.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import strawberry
 from graphql import GraphQLObjectType
@@ -22,7 +22,7 @@ STRAWBERRY = "strawberry-definition"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The field shows this column of the row."""
+    """The field shows this column of a view's row, or this attribute of an object that is no view."""
 
     name: str
 
@@ -35,27 +35,47 @@ class Edge:
     arguments: Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
-def mark(schema: strawberry.Schema) -> None:
-    """Note at each field of each view how it is answered, if that is direct."""
+@dataclass(frozen=True, slots=True)
+class Method:
+    """The field shows what this function says of the object alone."""
+
+    call: Callable[[Any], Any]
+
+
+def objects_in(schema: strawberry.Schema) -> Iterator[tuple[GraphQLObjectType, type[Any]]]:
+    """The object types, each with its class."""
     for each in schema._schema.type_map.values():
         definition = each.extensions.get(STRAWBERRY)
-        if not (isinstance(each, GraphQLObjectType) and isinstance(definition, StrawberryObjectDefinition)):
-            continue
-        if issubclass(definition.origin, View):
-            for field in each.fields.values():
-                direct = _direct(schema, field.extensions[STRAWBERRY])
-                if direct is not None:
-                    field.extensions[DIRECT] = direct
+        if isinstance(each, GraphQLObjectType) and isinstance(definition, StrawberryObjectDefinition):
+            yield each, definition.origin
 
 
-def _direct(schema: strawberry.Schema, field: StrawberryField) -> Column | Edge | None:
-    if field.base_resolver is None:
+def views_in(schema: strawberry.Schema) -> Iterator[tuple[GraphQLObjectType, type[View]]]:
+    """The types that show rows, each with its class."""
+    return ((type, shown) for type, shown in objects_in(schema) if issubclass(shown, View))
+
+
+def mark(schema: strawberry.Schema) -> None:
+    """Note at each field how it is answered, if that is direct."""
+    for type, _ in objects_in(schema):
+        for field in type.fields.values():
+            direct = _direct(schema, field.extensions[STRAWBERRY])
+            if direct is not None:
+                field.extensions[DIRECT] = direct
+
+
+def _direct(schema: strawberry.Schema, field: StrawberryField) -> Column | Edge | Method | None:
+    resolver = field.base_resolver
+    if resolver is None:
         return Column(field.python_name)
     if "column" in field.metadata:
         return Column(field.metadata["column"])
     lookup = field.metadata.get("lookup")
     if lookup is None:
-        return None
+        plain = not (field.is_async or field.extensions or field.is_subscription)
+        takes_nothing = not resolver.arguments and resolver.info_parameter is None
+        is_method = plain and takes_nothing and resolver.self_parameter is not None
+        return Method(cast("Callable[[Any], Any]", resolver.wrapped_func)) if is_method else None
 
     def arguments(sent: Mapping[str, Any]) -> Mapping[str, Any]:
         registry = schema.schema_converter.scalar_registry

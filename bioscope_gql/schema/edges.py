@@ -13,12 +13,19 @@ from piccolo.columns import ForeignKey
 from bioscope_gql import tables
 from bioscope_gql.db import Args, Database, Row
 from bioscope_gql.policy import VISIBLE, Viewer, Visibility
-from bioscope_gql.resolvers import paging
+from bioscope_gql.resolvers import paging, words
 from bioscope_gql.resolvers.image_lists import of_model
 from bioscope_gql.resolvers.paging import Listing, Page, Wanted, Wish
 from bioscope_gql.schema.context import Context, Info
 from bioscope_gql.schema.loaders import Loader
-from bioscope_gql.schema.lookups import Found, Show, as_it_is, looked_up, looked_up_by_model
+from bioscope_gql.schema.lookups import (
+    Found,
+    Show,
+    as_it_is,
+    looked_up,
+    looked_up_by_id,
+    looked_up_by_model,
+)
 from bioscope_gql.schema.views import row_id
 from bioscope_gql.tables import Table
 
@@ -54,7 +61,7 @@ def belongs_to(
         id = root.row[column]
         return None if id is None else (by_id(context, target, visible), id, show().of_any)
 
-    return looked_up(find, description)
+    return looked_up(find, description, reads=[column])
 
 
 def either(*choices: tuple[Key, Callable[[], type[Any]]], visible: Visibility) -> Any:
@@ -67,7 +74,7 @@ def either(*choices: tuple[Key, Callable[[], type[Any]]], visible: Visibility) -
                 return by_id(context, target, visible), id, show().of_any
         return None
 
-    return looked_up(find)
+    return looked_up(find, reads=[column for column, _, _ in ways])
 
 
 def by_id(context: Context, table: type[Table], visible: Visibility | None = None) -> Loader:
@@ -80,6 +87,16 @@ def by_id(context: Context, table: type[Table], visible: Visibility | None = Non
     return context.loader(("by_id", table, rule), load)
 
 
+def root_one(show: Callable[[], type[Any]], description: str) -> Any:
+    """A field of the root: the row of the id that is sent; null when there is none for the viewer."""
+
+    def find(context: Context, _root: Any, id: str) -> Found:
+        key, view = words.read_id(id), show()
+        return None if key is None else (by_id(context, view.table), key, view.of_any)
+
+    return looked_up_by_id(find, description)
+
+
 def has_one(key: Key, show: Callable[[], type[Any]]) -> Any:
     """The one row that points here by a unique foreign key."""
     column, table = key._meta.db_column_name, owner_of(key)
@@ -90,14 +107,14 @@ def has_one(key: Key, show: Callable[[], type[Any]]) -> Any:
 
         return context.loader(("has_one", table, column), load), row_id(root), show().of_any
 
-    return looked_up(find)
+    return looked_up(find, reads=["id"])
 
 
 async def _rows_by(
     context: Context, table: type[Table], column: str, rule: Visibility, keys: Sequence[UUID]
 ) -> list[Row | None]:
     args = Args([list(keys)])
-    shown, name = paging.table_columns(table, "t"), table._meta.tablename
+    shown, name = paging.table_columns(table, "t", context.shown, column), table._meta.tablename
     rows = await context.services.db.rows(
         f'select {shown} from {name} t where t."{column}" = any($1::uuid[])'
         f" and {rule(context.viewer, args, 't')}",
@@ -107,52 +124,57 @@ async def _rows_by(
     return [found.get(key) for key in keys]
 
 
-def page_under(context: Context, key: Key, listing: Listing, asked: Wish, parent: UUID) -> Awaitable[Page]:
-    """A page of the rows that point to `parent`; the pages of all parents by one statement."""
-    page: Awaitable[Page] = _pages_under(context, key, listing, asked).load(parent)
-    return page
-
-
-def _pages_under(context: Context, key: Key, listing: Listing, asked: Wish) -> Loader:
+def pages_under(context: Context, key: Key, listing: Listing, asked: Wish) -> Loader:
+    """Pages of the rows that point to a parent; those of all parents by one statement."""
     column = key._meta.db_column_name
 
     async def load(parents: Sequence[UUID]) -> list[Page]:
-        return await paging.pages_under(context.services.db, context.viewer, listing, asked, column, parents)
+        db, viewer = context.services.db, context.viewer
+        return await paging.pages_under(db, viewer, listing, asked, column, parents, context.shown)
 
     return context.loader(("page", listing.name, column, asked.first, asked.after, asked.fingerprint), load)
 
 
-def count_under(context: Context, key: Key, listing: Listing, asked: Wish, parent: UUID) -> Awaitable[int]:
-    """How many rows point to `parent`, over all pages."""
+def counts_under(context: Context, key: Key, listing: Listing, asked: Wish) -> Loader:
+    """How many rows point to a parent, over all pages."""
     column = key._meta.db_column_name
 
     async def load(parents: Sequence[UUID]) -> list[int]:
         return await paging.counts_under(context.services.db, context.viewer, listing, asked, column, parents)
 
-    loader = context.loader(("count", listing.name, column, asked.fingerprint), load)
-    number: Awaitable[int] = loader.load(parent)
-    return number
+    return context.loader(("count", listing.name, column, asked.fingerprint), load)
 
 
 def aggregate(key: Key, expression: str, *, default: Any) -> Any:
-    """A figure over the rows that point here, e.g. ``count(*)``; `default` where there are none."""
+    """A figure over the rows that point here, e.g. ``count(*)``; `default` where there are none.
+
+    All figures over the same rows that are asked for at once are read by one statement.
+    """
     column, table = key._meta.db_column_name, owner_of(key)
 
     def find(context: Context, root: Any) -> Found:
-        async def load(parents: Sequence[UUID]) -> list[Any]:
-            args = Args([list(parents)])
+        async def load(wanted: Sequence[tuple[UUID, str]]) -> list[Any]:
+            args = Args([list({parent for parent, _ in wanted})])
+            places = {each: f"f{n}" for n, each in enumerate(sorted({each for _, each in wanted}))}
             rows = await context.services.db.rows(
-                f'select t."{column}" as parent, {expression} as value from {table._meta.tablename} t'
+                f'select t."{column}" as parent, {_named(places)} from {table._meta.tablename} t'
                 f' where t."{column}" = any($1::uuid[]) and {VISIBLE[table](context.viewer, args, "t")}'
                 " group by 1",
                 *args,
             )
-            found: Mapping[UUID, Any] = {row["parent"]: row["value"] for row in rows}
-            return [found.get(parent, default) for parent in parents]
+            found: Mapping[UUID, Row] = {row["parent"]: row for row in rows}
+            return [found[parent][places[each]] if parent in found else None for parent, each in wanted]
 
-        return context.loader(("aggregate", table, column, expression), load), row_id(root), as_it_is
+        def shown(value: Any) -> Any:
+            return default if value is None else value
 
-    return looked_up(find)
+        return context.loader(("aggregate", table, column), load), (row_id(root), expression), shown
+
+    return looked_up(find, reads=["id"])
+
+
+def _named(expressions: Mapping[str, str]) -> str:
+    return ", ".join(f"{expression} as {name}" for expression, name in expressions.items())
 
 
 def all_of(key: Key, show: Callable[[], type[Any]], order: str, description: str) -> Any:
@@ -161,9 +183,9 @@ def all_of(key: Key, show: Callable[[], type[Any]], order: str, description: str
 
     def find(context: Context, root: Any) -> Found:
         async def load(parents: Sequence[UUID]) -> list[list[Row]]:
-            args = Args([list(parents)])
+            args, listed = Args([list(parents)]), paging.table_columns(table, "t", context.shown, column)
             rows = await context.services.db.rows(
-                f"select {paging.table_columns(table, 't')} from {table._meta.tablename} t"
+                f"select {listed} from {table._meta.tablename} t"
                 f' where t."{column}" = any($1::uuid[]) and {VISIBLE[table](context.viewer, args, "t")}'
                 f' order by t."{order}", t.id',
                 *args,
@@ -178,7 +200,7 @@ def all_of(key: Key, show: Callable[[], type[Any]], order: str, description: str
 
         return context.loader(("all_of", table, column), load), row_id(root), shown
 
-    return looked_up(find, description)
+    return looked_up(find, description, reads=["id"])
 
 
 NEWEST = Listing(tables.ClassificationResult, conditions=of_model)
@@ -190,12 +212,12 @@ def newest_result(show: Callable[[], type[Any]], description: str) -> Any:
     def find(context: Context, image: Any, wanted: Wanted) -> Found:
         if wanted:
             key, asked = tables.ClassificationResult.image, paging.wish(1, wanted=wanted)
-            loader = _pages_under(context, key, NEWEST, asked)
+            loader = pages_under(context, key, NEWEST, asked)
             return loader, row_id(image), lambda page: show().of_any(page.rows[0] if page.rows else None)
         id = image.row["latest_result"]
         return None if id is None else (by_id(context, tables.ClassificationResult), id, show().of_any)
 
-    return looked_up_by_model(find, description)
+    return looked_up_by_model(find, description, reads=["id", "latest_result"])
 
 
 Read = Callable[[Database, Viewer, Sequence[UUID], Wanted], Awaitable[Sequence[Any]]]
@@ -211,7 +233,7 @@ def each(read: Read, show: Show, description: str) -> Any:
 
         return context.loader((read, tuple(sorted(wanted.items()))), load), row_id(root), show
 
-    return looked_up_by_model(find, description)
+    return looked_up_by_model(find, description, reads=["id"])
 
 
 async def once(info: Info, read: Callable[[Database, Viewer, Any], Awaitable[Any]], about: Hashable) -> Any:
@@ -224,22 +246,29 @@ async def once(info: Info, read: Callable[[Database, Viewer, Any], Awaitable[Any
     return await context.loader(read, load).load(about)
 
 
-def computed(
-    table: type[Table], expression: Callable[[Viewer, Args, str], str], description: str | None = None
-) -> Any:
-    """A value that the database works out for each row, and that may depend on the viewer."""
+Expression = Callable[[Viewer, Args, str], str]
+"""Writes SQL for a value of the row that goes by the alias."""
+
+
+def computed(table: type[Table], expression: Expression, description: str | None = None) -> Any:
+    """A value that the database works out for each row, and that may depend on the viewer.
+
+    All values of the same rows that are asked for at once are read by one statement.
+    """
 
     def find(context: Context, root: Any) -> Found:
-        async def load(ids: Sequence[UUID]) -> list[Any]:
-            args = Args([list(ids)])
-            value = expression(context.viewer, args, "t")
+        async def load(wanted: Sequence[tuple[UUID, Expression]]) -> list[Any]:
+            args = Args([list({id for id, _ in wanted})])
+            each_once = sorted({each for _, each in wanted}, key=lambda each: each.__qualname__)
+            places = {each: f"f{n}" for n, each in enumerate(each_once)}
+            values = {each(context.viewer, args, "t"): name for each, name in places.items()}
             rows = await context.services.db.rows(
-                f"select t.id, {value} as value from {table._meta.tablename} t where t.id = any($1::uuid[])",
+                f"select t.id, {_named(values)} from {table._meta.tablename} t where t.id = any($1::uuid[])",
                 *args,
             )
-            found = {row["id"]: row["value"] for row in rows}
-            return [found.get(id) for id in ids]
+            found: Mapping[UUID, Row] = {row["id"]: row for row in rows}
+            return [found[id][places[each]] if id in found else None for id, each in wanted]
 
-        return context.loader(("computed", table, expression), load), row_id(root), as_it_is
+        return context.loader(("computed", table), load), (row_id(root), expression), as_it_is
 
-    return looked_up(find, description)
+    return looked_up(find, description, reads=["id"])

@@ -4,10 +4,11 @@ from typing import Annotated
 
 import strawberry
 
-from bioscope_gql.resolvers import image_changes, image_lists, images, words
+from bioscope_gql.resolvers import image_changes, image_lists, images
 from bioscope_gql.resolvers.images import Outcome, Stored
 from bioscope_gql.schema import define
 from bioscope_gql.schema.context import Info
+from bioscope_gql.schema.edges import root_one
 from bioscope_gql.schema.inputs import ImageFilter, ImageOrder, UpdateImageInput, UploadImagesInput
 from bioscope_gql.schema.paging import Connection, root_list
 from bioscope_gql.schema.problems import Forbidden, InvalidInput, NotFound, RateLimited
@@ -81,11 +82,9 @@ class ImageQueries:
         description="The images of all datasets that the caller may see.",
     )
 
-    @define.field
-    async def image(self, info: Info, id: strawberry.ID) -> Image | None:
-        """One image; null when it is absent or not for the caller's eyes."""
-        context = info.context
-        return Image.of_any(await images.find(context.services, context.viewer, words.read_id(id)))
+    image: Image | None = root_one(
+        lambda: Image, "One image; null when it is absent or not for the caller's eyes."
+    )
 
 
 @strawberry.type

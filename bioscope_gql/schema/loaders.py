@@ -36,41 +36,33 @@ class Loader:
     keys.
     """
 
-    def __init__(
-        self, read: Batch, key: Callable[[Any], Hashable] | None, tasks: set[asyncio.Task[Any]]
-    ) -> None:
-        self._read, self._key, self._tasks = read, key, tasks
+    def __init__(self, read: Batch, tasks: set[asyncio.Task[Any]]) -> None:
+        self._read, self._tasks = read, tasks
         self._rounds: dict[Hashable, _Round] = {}
         self._values: dict[Hashable, Any] = {}
         self._open: _Round | None = None
 
     def peek(self, key: Any) -> Any:
         """The answer, if it is there already; otherwise `ABSENT`."""
-        return self._values.get(key if self._key is None else self._key(key), ABSENT)
+        return self._values.get(key, ABSENT)
 
     async def load(self, key: Any) -> Any:
         """The answer. Raises what the statement raised."""
-        known = key if self._key is None else self._key(key)
-        if known not in self._values:
-            await asyncio.shield(self._asked(key, known).done)
-        return self._values[known]
+        if key not in self._values:
+            await asyncio.shield(self._asked(key).done)
+        return self._values[key]
 
     def request(self, keys: Iterable[Any]) -> set[asyncio.Future[None]]:
         """Have answers read that are not there yet; what has to be over before `peek` knows them all."""
-        waiting = set()
-        for key in keys:
-            known = key if self._key is None else self._key(key)
-            if known not in self._values:
-                waiting.add(self._asked(key, known).done)
-        return waiting
+        return {self._asked(key).done for key in keys if key not in self._values}
 
-    def _asked(self, key: Any, known: Hashable) -> _Round:
-        found = self._rounds.get(known)
+    def _asked(self, key: Any) -> _Round:
+        found = self._rounds.get(key)
         if found is None or found.done.cancelled():
             if self._open is None:
                 self._open = _Round()
                 asyncio.get_running_loop().call_soon(self._begin, self._open)
-            found = self._rounds[known] = self._open
+            found = self._rounds[key] = self._open
             found.keys.append(key)
         return found
 
@@ -84,4 +76,4 @@ class Loader:
         self._open = None
         answers = await self._read(round.keys)
         for key, answer in zip(round.keys, answers, strict=True):
-            self._values[key if self._key is None else self._key(key)] = answer
+            self._values[key] = answer

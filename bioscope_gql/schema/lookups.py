@@ -4,7 +4,7 @@
 and then takes each answer without waiting. Anywhere else they are resolvers like others.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,11 @@ from bioscope_gql.schema.context import Context, Info
 from bioscope_gql.schema.loaders import ABSENT, Loader
 
 Show = Callable[[Any], Any]
-Found = tuple[Loader, Any, Show] | None
+Found = tuple[Loader | None, Any, Show] | None
 """The loader, the key there, and how its answer is shown; None where the answer is null."""
+
+READY = None
+"""Instead of a loader: nothing has to be read, the key is the answer."""
 
 Find = Callable[..., Found]
 """Takes a context, a view and the arguments of the field."""
@@ -39,25 +42,44 @@ class Lookup:
         if found is None:
             return None
         loader, key, show = found
-        value = loader.peek(key)
-        return _later(loader, key, show) if value is ABSENT else show(value)
+        value = peeked(found)
+        return _later(loader, key, show) if value is ABSENT and loader is not None else value
+
+
+def peeked(found: Found) -> Any:
+    """The answer as it is shown, if it is there already; otherwise `ABSENT`."""
+    if found is None:
+        return None
+    loader, key, show = found
+    value = key if loader is None else loader.peek(key)
+    return value if value is ABSENT else show(value)
 
 
 async def _later(loader: Loader, key: Any, show: Show) -> Any:
     return show(await loader.load(key))
 
 
-def looked_up(find: Find, description: str | None = None) -> Any:
-    """A field without arguments."""
+def looked_up(find: Find, description: str | None = None, *, reads: Sequence[str] | None = None) -> Any:
+    """A field without arguments. `reads` are the columns of the row that `find` looks at; None: any."""
     lookup = Lookup(find)
 
     def resolve(root: Any, info: Info) -> Any:
         return lookup.resolve(info.context, root)
 
-    return strawberry.field(resolver=resolve, description=description, metadata={"lookup": lookup})
+    return _field(resolve, description, lookup, reads)
 
 
-def looked_up_by_model(find: Find, description: str) -> Any:
+def looked_up_by_id(find: Find, description: str) -> Any:
+    """A field of the root that takes an id."""
+    lookup = Lookup(find)
+
+    def resolve(root: Any, info: Info, id: strawberry.ID) -> Any:
+        return lookup.resolve(info.context, root, id=id)
+
+    return _field(resolve, description, lookup, None)
+
+
+def looked_up_by_model(find: Find, description: str, *, reads: Sequence[str]) -> Any:
     """A field that may be asked about one model; `find` is told which, as `wanted`."""
 
     def find_wanted(
@@ -72,4 +94,11 @@ def looked_up_by_model(find: Find, description: str) -> Any:
     ) -> Any:
         return lookup.resolve(info.context, root, model_name=model_name, model_version=model_version)
 
-    return strawberry.field(resolver=resolve, description=description, metadata={"lookup": lookup})
+    return _field(resolve, description, lookup, reads)
+
+
+def _field(
+    resolve: Callable[..., Any], description: str | None, lookup: Lookup, reads: Sequence[str] | None
+) -> Any:
+    facts = {"lookup": lookup} if reads is None else {"lookup": lookup, "reads": reads}
+    return strawberry.field(resolver=resolve, description=description, metadata=facts)

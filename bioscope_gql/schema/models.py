@@ -2,9 +2,8 @@
 
 import strawberry
 
-from bioscope_gql.resolvers import models, words
-from bioscope_gql.schema import define
-from bioscope_gql.schema.context import Info
+from bioscope_gql.resolvers import models
+from bioscope_gql.schema.edges import root_one
 from bioscope_gql.schema.inputs import ModelFilter, ModelOrder
 from bioscope_gql.schema.paging import Connection, root_list
 from bioscope_gql.schema.types import Model
@@ -20,8 +19,4 @@ class ModelQueries:
         description="The models that workers have announced.",
     )
 
-    @define.field
-    async def model(self, info: Info, id: strawberry.ID) -> Model | None:
-        """One model; null when there is none of this id."""
-        context = info.context
-        return Model.of_any(await models.find(context.services, context.viewer, words.read_id(id)))
+    model: Model | None = root_one(lambda: Model, "One model; null when there is none of this id.")

@@ -1,6 +1,6 @@
 """Connections: pages of a list as clients see them. Rows are read when asked for, and only once."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import strawberry
@@ -10,6 +10,8 @@ from bioscope_gql.resolvers import paging
 from bioscope_gql.resolvers.paging import FIRST, Listing, Page, Wish
 from bioscope_gql.schema import define, edges
 from bioscope_gql.schema.context import Context, Info
+from bioscope_gql.schema.loaders import Loader
+from bioscope_gql.schema.lookups import READY, Found, Lookup, as_it_is, looked_up
 from bioscope_gql.schema.views import row_id
 from bioscope_gql.schema.words import Direction
 
@@ -34,33 +36,20 @@ class Edge(Generic[T]):
     node: T
 
 
-@define.type
-class Connection(Generic[T]):
-    """A page of a list. What is not selected is neither read nor counted."""
+def _nodes(_context: Context, shown: Any) -> Found:
+    return shown.pages, shown.key, lambda page: [shown.show.of(row) for row in page.rows]
 
-    read: strawberry.Private[Callable[[], Awaitable[Page]]]
-    count: strawberry.Private[Callable[[], Awaitable[int]]]
-    show: strawberry.Private[Any]
 
-    @define.field
-    async def nodes(self) -> list[T]:
-        """The rows of this page."""
-        page = await self.read()
-        return [self.show.of(row) for row in page.rows]
+def _edges(_context: Context, shown: Any) -> Found:
+    def edges(page: Page) -> list[Edge[Any]]:
+        pairs = zip(page.rows, page.cursors, strict=True)
+        return [Edge(cursor=cursor, node=shown.show.of(row)) for row, cursor in pairs]
 
-    @define.field
-    async def edges(self) -> list[Edge[T]]:
-        """The rows of this page with their cursors."""
-        page = await self.read()
-        return [
-            Edge(cursor=cursor, node=self.show.of(row))
-            for row, cursor in zip(page.rows, page.cursors, strict=True)
-        ]
+    return shown.pages, shown.key, edges
 
-    @define.field
-    async def page_info(self) -> PageInfo:
-        """Whether there is more, and where to go on."""
-        page = await self.read()
+
+def _page_info(_context: Context, shown: Any) -> Found:
+    def info(page: Page) -> PageInfo:
         first, last = (page.cursors[0], page.cursors[-1]) if page.cursors else (None, None)
         return PageInfo(
             has_next_page=page.has_next,
@@ -69,10 +58,29 @@ class Connection(Generic[T]):
             end_cursor=last,
         )
 
-    @define.field
-    async def total_count(self) -> int:
-        """How many rows the whole list has; counted only when asked for."""
-        return await self.count()
+    return shown.pages, shown.key, info
+
+
+def _total_count(_context: Context, shown: Any) -> Found:
+    return shown.counts, shown.key, as_it_is
+
+
+@define.type
+class Connection(Generic[T]):
+    """A page of a list. What is not selected is neither read nor counted."""
+
+    pages: strawberry.Private[Loader]
+    counts: strawberry.Private[Loader]
+    key: strawberry.Private[Any]
+    """Of the page and of the count, in their loaders."""
+    show: strawberry.Private[Any]
+
+    nodes: list[T] = looked_up(_nodes, "The rows of this page.")
+    edges: list[Edge[T]] = looked_up(_edges, "The rows of this page with their cursors.")
+    page_info: PageInfo = looked_up(_page_info, "Whether there is more, and where to go on.")
+    total_count: int = looked_up(
+        _total_count, "How many rows the whole list has; counted only when asked for."
+    )
 
 
 Show = Callable[[], type[Any]]
@@ -84,27 +92,26 @@ def root_list(
 ) -> Any:
     """A list that starts at the root: what of a table the viewer may see."""
 
-    def connect(root: Any, info: Info, asked: Wish) -> Any:  # noqa: ARG001 - one shape with `has_many`
-        return connection_of(info, show(), listing, asked)
+    def connect(context: Context, _root: Any, asked: Wish) -> Any:
+        return connection_of(context, show(), listing, asked)
 
     return _listed(connect, filter_by, order_by, description)
 
 
-def connection_of(info: Info, show: type[Any], listing: Listing, asked: Wish) -> Any:
+def connection_of(context: Context, show: type[Any], listing: Listing, asked: Wish) -> Any:
     """A page of what of a table the viewer may see."""
-    context = info.context
     viewer, db = context.viewer, context.services.db
 
-    async def load_pages(wishes: Sequence[Wish]) -> list[Page]:
-        return [await paging.root_page(db, viewer, listing, one) for one in wishes]
+    async def load_pages(only: Sequence[None]) -> list[Page]:
+        return [await paging.root_page(db, viewer, listing, asked, context.shown) for _ in only]
 
-    async def load_counts(wishes: Sequence[Wish]) -> list[int]:
-        return [await paging.count(db, viewer, listing, one) for one in wishes]
+    async def load_counts(only: Sequence[None]) -> list[int]:
+        return [await paging.count(db, viewer, listing, asked) for _ in only]
 
-    key = (listing.name, asked.first, asked.after, asked.fingerprint)
-    pages = context.loader(("root page", *key), load_pages, key=_fingerprint)
-    counts = context.loader(("root count", *key), load_counts, key=_fingerprint)
-    return Connection(read=lambda: pages.load(asked), count=lambda: counts.load(asked), show=show)
+    name = (listing.name, asked.first, asked.after, asked.fingerprint)
+    pages = context.loader(("root page", *name), load_pages)
+    counts = context.loader(("root count", *name), load_counts)
+    return Connection(pages=pages, counts=counts, key=None, show=show)
 
 
 def has_many(
@@ -118,26 +125,41 @@ def has_many(
 ) -> Any:
     """The rows that point here by a foreign key, as a list of pages."""
 
-    def connect(root: Any, info: Info, asked: Wish) -> Any:
-        context: Context = info.context
-        id = row_id(root)
+    def connect(context: Context, root: Any, asked: Wish) -> Any:
         return Connection(
-            read=lambda: edges.page_under(context, key, listing, asked, id),
-            count=lambda: edges.count_under(context, key, listing, asked, id),
+            pages=edges.pages_under(context, key, listing, asked),
+            counts=edges.counts_under(context, key, listing, asked),
+            key=row_id(root),
             show=show(),
         )
 
     return _listed(connect, filter_by, order_by, description)
 
 
-def _fingerprint(asked: Wish) -> str:
-    return f"{asked.fingerprint} {asked.first} {asked.after}"
-
-
 def _listed(
-    connect: Callable[[Any, Info, Wish], Any], filter_by: Any, order_by: Any, description: str
+    connect: Callable[[Context, Any, Wish], Any], filter_by: Any, order_by: Any, description: str
 ) -> Any:
     """The field with the arguments that all lists have, and the filter and order that this one has."""
+
+    def find(
+        context: Context,
+        root: Any,
+        first: Any = FIRST,
+        after: Any = UNSET,
+        filter: Any = UNSET,
+        order_by: Any = UNSET,
+    ) -> Found:
+        order = define.sent(order_by)
+        asked = paging.wish(
+            define.sent(first),
+            define.sent(after),
+            order="CREATED_AT" if order is None else order.field.value,
+            descending=order is None or order.direction is Direction.DESC,
+            wanted=define.wanted(filter),
+        )
+        return READY, connect(context, root, asked), as_it_is
+
+    lookup = Lookup(find)
 
     def resolve(
         root: Any,
@@ -147,15 +169,7 @@ def _listed(
         filter: Any = UNSET,
         order_by: Any = UNSET,
     ) -> Any:
-        order = define.sent(order_by)
-        asked = paging.wish(
-            define.sent(first),
-            define.sent(after),
-            order="CREATED_AT" if order is None else order.field.value,
-            descending=order is None or order.direction is Direction.DESC,
-            wanted=define.wanted(filter),
-        )
-        return connect(root, info, asked)
+        return lookup.resolve(info.context, root, first=first, after=after, filter=filter, order_by=order_by)
 
     annotations: dict[str, Any] = {"info": Info, "first": int | None, "after": str | None}
     chosen: Callable[..., Any] = resolve
@@ -171,4 +185,6 @@ def _listed(
     else:
         annotations |= {"filter": filter_by | None, "order_by": order_by | None}
     chosen.__annotations__ = annotations
-    return strawberry.field(resolver=chosen, description=description or None)
+    # Of a row that many others point to, its id.
+    facts = {"lookup": lookup, "reads": ["id"]}
+    return strawberry.field(resolver=chosen, description=description or None, metadata=facts)

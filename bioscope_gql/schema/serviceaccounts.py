@@ -55,7 +55,7 @@ class ServiceAccountQueries:
         info.context.viewer.must(Action.MANAGE_SERVICE_ACCOUNTS)
         asked = paging.wish(define.sent(first), define.sent(after))
         listing = serviceaccounts.LISTING
-        connection: Connection[ServiceAccount] = connection_of(info, ServiceAccount, listing, asked)
+        connection: Connection[ServiceAccount] = connection_of(info.context, ServiceAccount, listing, asked)
         return connection
 
 

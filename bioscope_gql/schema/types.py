@@ -167,23 +167,23 @@ class Image(View, Node, table=tables.Image):
         lambda: ClassificationResult, "The newest result, of any model or of the one that is named."
     )
 
-    @define.field
+    @define.reading("latest_result")
     def analyzed(self) -> bool:
         """Whether any model has a result for it."""
         return self.row["latest_result"] is not None
 
-    @define.field
+    @define.reading("pixel_size_x", "pixel_size_y")
     def pixel_size(self) -> PixelSize | None:
         """Null when the file does not say; never guessed."""
         x, y = self.row["pixel_size_x"], self.row["pixel_size_y"]
         return None if x is None or y is None else PixelSize(x=x, y=y)
 
-    @define.field
+    @define.reading("storage_path")
     def thumbnail_url(self, info: Info, size: ThumbnailSize = ThumbnailSize.MEDIUM) -> str | None:
         """A short-lived link that a browser can show."""
         return images.thumbnail_url(info.context.services, self.row, size, info.context.origin)
 
-    @define.field
+    @define.reading("storage_path", "content_type", "filename", "sha256")
     def download_url(self, info: Info, expires_in: int = 300) -> str | None:
         """A short-lived link to the original bytes, served as an attachment."""
         seconds, origin = link_seconds(expires_in), info.context.origin
@@ -234,7 +234,7 @@ class Progress(View, table=tables.Classification):
         tables.Classification, classifications.waiting_for_worker, "No live worker serves the model."
     )
 
-    @define.field
+    @define.reading("total", "succeeded", "failed", "cancelled")
     def fraction(self) -> float:
         """How much of it has ended, from 0 to 1."""
         ended: int = self.row["succeeded"] + self.row["failed"] + self.row["cancelled"]
@@ -274,12 +274,12 @@ class Classification(View, Node, table=tables.Classification):
         filter_by=ClassificationResultFilter,
     )
 
-    @define.field
+    @define.reading("priority")
     def priority(self) -> Priority:
         """Which runs go first."""
         return PRIORITIES[self.row["priority"]]
 
-    @define.field
+    @define.reading()  # what is asked of it reads the same row
     def progress(self) -> Progress:
         return Progress.of(self.row)
 
@@ -304,7 +304,7 @@ class ClassificationItem(View, Node, table=tables.ClassificationItem):
         tables.ClassificationItem.classification, lambda: Classification
     )
 
-    @define.field
+    @define.reading("attempt", "tries")
     def max_attempts(self, info: Info) -> int:
         """This attempt, and those that are left."""
         attempt: int = self.row["attempt"]
@@ -330,12 +330,12 @@ class ClassificationResult(View, Node, table=tables.ClassificationResult):
         tables.ClassificationResult.classification, lambda: Classification
     )
 
-    @define.field
+    @define.reading("scores")
     def scores(self) -> list[Score]:
         """Every class that the model scored, best first."""
         return [Score(**score) for score in self.json("scores")]
 
-    @define.field
+    @define.reading("measurements")
     def measurements(self) -> list[Measurement]:
         """Numbers that the model gave."""
         return [Measurement(**each) for each in self.json("measurements")]

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import orjson
 import strawberry
+from strawberry.types.base import StrawberryObjectDefinition
 
 from bioscope_gql.db import Row
 from bioscope_gql.tables import Table
@@ -49,6 +50,12 @@ class View:
     def json(self, column: str) -> Any:
         """What a JSON column holds, parsed; where it goes out as it is stored, a plain field will do."""
         return orjson.loads(self.row[column])
+
+
+def type_name(view: View) -> str:
+    """The name in GraphQL of the type that this is."""
+    definition: StrawberryObjectDefinition = type(view).__strawberry_definition__  # type: ignore[attr-defined]
+    return definition.name
 
 
 def row_id(view: Any) -> UUID:

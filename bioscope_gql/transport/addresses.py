@@ -1,6 +1,7 @@
 """From which address a request came."""
 
 import ipaddress
+from functools import lru_cache
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -21,6 +22,7 @@ def client_address(scope: Scope, *, trusted_proxies: int) -> str | None:
     return _plain(seen[0] if seen else None) or _plain(peer)
 
 
+@lru_cache(maxsize=1024)
 def _plain(said: str | None) -> str | None:
     """An address without port, brackets, zone and IPv4's IPv6 dress; None where it is none."""
     text = (said or "").strip()

@@ -18,12 +18,15 @@ from graphql import (
 from graphql.validation.rules.max_introspection_depth_rule import MAX_LIST_DEPTH
 
 from bioscope_gql.errors import Refusal
+from bioscope_gql.schema.reads import Reads, reads
 from bioscope_gql.transport.costs import Price, price
+from bioscope_gql.transport.executor import Plans
 from bioscope_gql.transport.limits import Limits, TooComplex, refuse_above, refuse_large, root_fields
 from bioscope_gql.transport.masking import FormattedError, rejected
 
-BYTES_PER_CHARACTER = 280
-"""Memory that a parsed document takes for each character of its text, measured with many short names."""
+BYTES_PER_CHARACTER = 400
+"""Memory that a document takes for each character of its text, parsed and planned; measured with many short
+names."""
 
 MAX_VALIDATION_ERRORS = 20
 
@@ -48,6 +51,9 @@ class Operation:
     name: str | None
     root_fields: frozenset[str]
     price: Price
+    reads: Reads
+    plans: Plans | None
+    """What the executor finds out about it, kept; None where variables decide which fields there are."""
 
 
 class Documents:
@@ -86,6 +92,8 @@ class Documents:
                 node.name.value if node.name else None,
                 frozenset(root_fields(node, document)),
                 price(self._schema, document, node),
+                found := reads(self._schema, document, node),
+                None if found.varies else Plans(),
             )
             for node in document.definitions
             if isinstance(node, OperationDefinitionNode)

@@ -10,11 +10,10 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeGuard, TypeVar, cast
 
 import orjson
 import strawberry
-from graphql import ExecutionResult, OperationType
+from graphql import ExecutionResult, GraphQLError, OperationType
 from graphql.execution import (
     Executor,
     create_source_event_stream,
-    execute,
     execute_subscription_event,
 )
 from starlette.requests import HTTPConnection
@@ -24,6 +23,7 @@ from bioscope_gql.errors import Refusal, Unauthenticated
 from bioscope_gql.live.once import Once
 from bioscope_gql.live.places import Place
 from bioscope_gql.policy import Viewer
+from bioscope_gql.resolvers.paging import EVERYTHING, Shown
 from bioscope_gql.tracing import Span
 from bioscope_gql.transport.documents import Documents, InvalidDocument, Operation
 from bioscope_gql.transport.executor import ViewExecutor
@@ -82,6 +82,10 @@ class Call:
     """What is done on the side for the operation. Who ends it early ends these too."""
     operation: Operation | None = None
     """What was asked, once that is known."""
+    shown: Shown = field(default_factory=lambda: EVERYTHING)
+    """The columns that this shows, with the variables that were sent."""
+    cost: Mapping[str, int] | None = None
+    """What it may bring at most, and what is allowed."""
     began: float = field(default_factory=time.perf_counter)
     span: Span | None = None
     """Of the operation, where somebody traces it."""
@@ -201,10 +205,12 @@ class Execution:
             TooComplex: with these variables it costs more than is allowed.
         """
         operation = self._documents.find(request.query, request.operation_name)
-        call.operation = operation
+        call.operation, call.shown = operation, operation.reads.of(request.variables)
         if self._begin is not None and operation.kind is not OperationType.SUBSCRIPTION:
             self._begin(call)
-        refuse_above("cost", self.limits.cost, operation.price.of(request.variables))
+        cost = operation.price.of(request.variables)
+        refuse_above("cost", self.limits.cost, cost)
+        call.cost = {"cost": cost, "limit": self.limits.cost}
         return operation
 
     async def admit(self, operation: Operation, authorization: str | None) -> Viewer | None:
@@ -243,20 +249,14 @@ class Execution:
         Raises:
             TooComplex: a query took longer than is allowed; nothing of it goes on.
         """
-        result = execute(
-            self._schema,
-            operation.document,
-            context_value=self._make_context(viewer, call),
-            variable_values=variables,
-            operation_name=operation.name,
-            executor_class=ViewExecutor,
-            is_awaitable=IS_AWAITABLE,
-            hide_suggestions=self._hide_suggestions,
-        )
+        executor = self._executor(operation, variables, viewer, call)
+        if isinstance(executor, list):
+            return self._told(ExecutionResult(None, executor), operation, call, call.cost)
+        result = executor.execute_operation()
         if isawaitable(result):
             seconds = self.limits.operation_seconds if operation.kind is OperationType.QUERY else None
             result = await in_time(result, seconds, call.tasks)
-        return replace(self._told(result, operation, call), cost=self._cost(operation, variables))
+        return self._told(cast("ExecutionResult", result), operation, call, call.cost)
 
     async def serve(
         self, sent: GraphQLRequest, authorization: str | None, call: Call
@@ -293,7 +293,7 @@ class Execution:
                 async for payload in source:
                     told = await self._tell(subscribed, payload, variables, viewer, call)
                     if not begun:
-                        told = replace(told, cost=self._cost(operation, variables), encoded=None)
+                        told = replace(told, cost=call.cost, encoded=None)
                     yield told
                     begun = True
             except Exception as error:
@@ -302,16 +302,7 @@ class Execution:
     async def _subscribe(
         self, operation: Operation, variables: dict[str, Any], viewer: Viewer | None, call: Call
     ) -> "Subscribed | Answer":
-        executor = ViewExecutor.build(
-            self._schema,
-            operation.document,
-            None,
-            self._make_context(viewer, call),
-            variables,
-            operation.name,
-            is_awaitable=IS_AWAITABLE,
-            hide_suggestions=self._hide_suggestions,
-        )
+        executor = self._executor(operation, variables, viewer, call)
         if isinstance(executor, list):
             return Answer(rejected(executor, "BAD_USER_INPUT"), executed=False)
         source = create_source_event_stream(executor)
@@ -351,15 +342,34 @@ class Execution:
         asked = orjson.dumps(variables, option=orjson.OPT_SORT_KEYS)
         return await self._events.get((call.place.source, subscribed.operation, asked, alike), work)
 
-    def _cost(self, operation: Operation, variables: dict[str, Any]) -> Mapping[str, int]:
-        return {"cost": operation.price.of(variables), "limit": self.limits.cost}
+    def _executor(
+        self, operation: Operation, variables: dict[str, Any], viewer: Viewer | None, call: Call
+    ) -> Executor[Any] | list[GraphQLError]:
+        """What runs an operation once; errors where the variables can't be."""
+        return ViewExecutor.build(
+            self._schema,
+            operation.document,
+            None,
+            self._make_context(viewer, call),
+            variables,
+            operation.name,
+            is_awaitable=IS_AWAITABLE,
+            hide_suggestions=self._hide_suggestions,
+            plans=operation.plans,
+        )
 
-    def _told(self, result: ExecutionResult, operation: Operation, call: Call) -> Answer:
+    def _told(
+        self,
+        result: ExecutionResult,
+        operation: Operation,
+        call: Call,
+        cost: Mapping[str, int] | None = None,
+    ) -> Answer:
         """A result with its errors as the client may see them."""
         errors = result.errors or ()
         described = [describe(error, call.request_id, operation.name) for error in errors]
         executed = result.data is not None or any(error.path is not None for error in errors)
-        return Answer(described, result.data, executed)
+        return Answer(described, result.data, executed, cost=cost)
 
 
 def failure(error: Exception, request_id: str) -> Answer:
