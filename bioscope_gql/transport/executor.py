@@ -58,6 +58,18 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._plans: dict[int, tuple[Any, list[Step]]] = {}
+        self._roots: dict[GraphQLObjectType, Any] = {}
+
+    def execute_collected_root_fields(
+        self, root_type: GraphQLObjectType, root_value: Any, fields: Any, serially: bool, deferred: Any
+    ) -> Any:
+        """Every event of a subscription starts from the fields that the first one found.
+
+        The executors of events share what is remembered of selections, and it is found by the identity of
+        their fields: with new ones for each event it would grow as long as somebody watches.
+        """
+        fields = self._roots.setdefault(root_type, fields)
+        return super().execute_collected_root_fields(root_type, root_value, fields, serially, deferred)
 
     def execute_fields(
         self, parent_type: GraphQLObjectType, source_value: Any, path: Path | None, fields: Any, context: None
