@@ -11,6 +11,7 @@ from graphql import (
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     OperationType,
+    OverlappingFieldsCanBeMergedRule,
     parse,
     specified_rules,
     validate,
@@ -21,6 +22,7 @@ from bioscope_gql.errors import Refusal
 from bioscope_gql.transport.costs import Price, price
 from bioscope_gql.transport.limits import Limits, TooComplex, refuse_above, refuse_large, root_fields
 from bioscope_gql.transport.masking import FormattedError, rejected
+from bioscope_gql.transport.overlaps import overlaps_within
 
 BYTES_PER_CHARACTER = 280
 """Memory that a parsed document takes for each character of its text, measured with many short names."""
@@ -57,9 +59,12 @@ class Documents:
         self._schema = schema
         self._limits = limits
         self._hide_suggestions = not introspection
-        self._rules = (
-            specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule)
-        )
+        overlaps = overlaps_within(limits.comparisons)
+        self._rules = [
+            overlaps if rule is OverlappingFieldsCanBeMergedRule else rule for rule in specified_rules
+        ]
+        if not introspection:
+            self._rules.append(NoSchemaIntrospectionCustomRule)
         self._known: OrderedDict[str, tuple[Operation, ...]] = OrderedDict()
         self._bytes = 0
 

@@ -37,6 +37,8 @@ class Limits:
     directives: int = 50
     operations: int = 10
     fragments: int = 60
+    comparisons: int = 20_000
+    """Steps of finding out whether fields of the same name can be merged; see `overlaps.py`."""
     cost: int = 50_000
     operation_seconds: float = 20.0
     """Of a query. Uploads and runs over large datasets may take longer, and their statements have limits."""
