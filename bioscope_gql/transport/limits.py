@@ -51,7 +51,13 @@ class Limits:
     tiff_bytes: int = 2 * GIB
 
     socket_message_bytes: int = MIB
+    socket_messages: int = 6_000
+    socket_bytes: int = 64 * MIB
+    """What one socket may send within a minute. It opens 50 operations with documents of 64 KiB by 3 MiB."""
     socket_operations: int = 50
+    account_messages: int = 30_000
+    account_bytes: int = 256 * MIB
+    """What all sockets of one account may send to one replica within a minute."""
     account_connections: int = 100
     """Sockets and event streams of one account in one replica."""
     account_operations: int = 500
