@@ -21,15 +21,20 @@ class Deaf:
     """A client that subscribes and then reads nothing, with the smallest buffers that there are."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+        self.reader, self.writer = reader, writer
 
     @classmethod
-    async def at(cls, door: Door, query: str) -> "Deaf":
+    async def _connected(cls, door: Door) -> "Deaf":
         raw = socket.socket()
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         raw.setblocking(False)
         await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", door.port))
-        deaf = cls(*await asyncio.open_connection(sock=raw, limit=1024))
+        return cls(*await asyncio.open_connection(sock=raw, limit=1024))
+
+    @classmethod
+    async def at(cls, door: Door, query: str) -> "Deaf":
+        """By WebSocket."""
+        deaf = await cls._connected(door)
         head = [
             "GET /graphql HTTP/1.1",
             "Host: x",
@@ -40,7 +45,7 @@ class Deaf:
             "Sec-WebSocket-Protocol: graphql-transport-ws",
         ]
         await deaf.send("\r\n".join([*head, "", ""]).encode())
-        await deaf._reader.readuntil(b"\r\n\r\n")
+        await deaf.reader.readuntil(b"\r\n\r\n")
         payload = {"authorization": TOKEN}
         for message in (
             {"type": "connection_init", "payload": payload},
@@ -49,25 +54,40 @@ class Deaf:
             await deaf.say(message)
         return deaf
 
+    @classmethod
+    async def at_a_stream(cls, door: Door, query: str) -> "Deaf":
+        deaf = await cls._connected(door)
+        body = json.dumps({"query": query})
+        head = [
+            "POST /graphql HTTP/1.1",
+            "Host: x",
+            "Accept: text/event-stream",
+            f"Authorization: {TOKEN}",
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
+        ]
+        await deaf.send("\r\n".join([*head, "", body]).encode())
+        return deaf
+
     async def say(self, message: Json) -> None:
         text = json.dumps(message).encode()
         await self.send(bytes([0x81, 0x80 | 126]) + len(text).to_bytes(2, "big") + bytes(4) + text)
 
     async def send(self, frames: bytes) -> None:
-        self._writer.write(frames)
+        self.writer.write(frames)
         async with asyncio.timeout(PATIENCE_SECONDS):
-            await self._writer.drain()
+            await self.writer.drain()
 
     async def last_words(self) -> bytes:
         """Read again: what the server sent last before it closed."""
         tail = b""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not tail.endswith(NOT_READ) and (read := await self._reader.read(65536)):
+            while not tail.endswith(NOT_READ) and (read := await self.reader.read(65536)):
                 tail = (tail + read)[-len(NOT_READ) :]
         return tail
 
     def leave(self) -> None:
-        self._writer.transport.abort()
+        self.writer.transport.abort()
 
 
 def wires(door: Door) -> list[Wire]:
@@ -81,6 +101,15 @@ async def test_a_client_that_does_not_read_is_given_up(tmp_path: Path) -> None:
         await soon(door.bench.left)
         assert len(door.bench.contexts) < 50
         await door.endpoint.close()
+        deaf.leave()
+
+
+async def test_an_event_stream_that_is_not_read_is_cut(tmp_path: Path) -> None:
+    async with a_door(tmp_path, QUICK, graceful_seconds=1) as door:
+        deaf = await Deaf.at_a_stream(door, FLOOD)
+        await soon(door.bench.left)
+        await counted(door, "streams", 0)
+        assert len(door.bench.contexts) < 100
         deaf.leave()
 
 
@@ -127,4 +156,19 @@ async def test_pongs_are_not_kept_for_a_client_that_does_not_read(tmp_path: Path
         await deaf.say({"type": "complete", "id": "1"})
         await soon(door.bench.left)
         assert wire.transport.get_write_buffer_size() == unsent
+        deaf.leave()
+
+
+async def test_empty_parts_of_a_message_are_not_kept(tmp_path: Path) -> None:
+    async with a_door(tmp_path) as door:
+        deaf = await Deaf.at(door, "subscription { ticks }")
+        await soon(door.bench.entered)
+        [wire] = wires(door)
+        beginning, empty, more = (bytes([opcode, 0x80 | len(part)]) + bytes(4) + part
+                                  for opcode, part in ((1, b"{"), (0, b""), (0, b" ")))  # fmt: skip
+        await deaf.send(beginning + empty * 10_000 + more)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while wire.frames[-1:] != [b" "]:
+                await asyncio.sleep(0.01)
+        assert len(wire.frames) == 2
         deaf.leave()

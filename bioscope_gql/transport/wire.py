@@ -1,4 +1,4 @@
-"""uvicorn's side of a socket, with bounds for clients that do not read.
+"""uvicorn's side of a socket, with bounds for clients that do not read, or send what can't be counted.
 
 An application can't tell such a client anything: uvicorn has a close wait behind what was not read, and then
 keeps the connection for as long as the client keeps it. Here the close frame follows what is under way, so
@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from typing_extensions import override
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 
 from bioscope_gql.transport.sockets import NOT_READ
 
@@ -63,6 +64,12 @@ class Wire(WebSocketsSansIOProtocol):
             super().handle_ping()
         else:
             self.conn.data_to_send()
+
+    @override
+    def handle_cont(self, event: Frame) -> None:
+        """Empty parts of a message are dropped: what is limited is its bytes, and they come without end."""
+        if event.data or event.fin:
+            super().handle_cont(event)
 
     def _begin_end(self) -> None:
         """Have the last frame written behind whatever is under way, and the connection ended in any case."""
