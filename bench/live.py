@@ -237,6 +237,7 @@ async def measure(stall_events: int) -> None:
         run = await classifications.run(services, viewer, Order(Target(dataset=dataset), MODEL.name))
         clients = await here.enter_async_context(Clients.at(url, token))
         live = Live(services, clients, run["id"])
+        await live.stalled(stall_events)  # before others leave free memory behind, which would hide its own
         await live.idle()
         await live.messages(500, 60, apart=False)
         await live.messages(500, 20, apart=True)
@@ -244,7 +245,6 @@ async def measure(stall_events: int) -> None:
         _, other = await here.enter_async_context(replica(stack, data, "two"))
         others = await here.enter_async_context(Clients.at(other, token))
         await live.elsewhere(others, 200)
-        await live.stalled(stall_events)
 
 
 if __name__ == "__main__":

@@ -231,6 +231,10 @@ def _limits(settings: Settings) -> Limits:
         tiff_bytes=limits.tiled_file_bytes,
         account_connections=limits.connections_per_account,
         account_operations=limits.operations_per_account,
+        socket_messages=limits.messages_per_socket,
+        socket_bytes=limits.bytes_per_socket,
+        account_messages=limits.messages_per_account,
+        account_bytes=limits.bytes_per_account,
     )
 
 

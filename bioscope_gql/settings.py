@@ -285,6 +285,14 @@ class Limits(Section):
     """Sockets and event streams that one account has open at one replica."""
     operations_per_account: Count = 500
     """Operations at once on all of these sockets together."""
+    messages_per_socket: Count = 6000
+    """Messages that one socket sends within a minute."""
+    bytes_per_socket: Bytes = 64 << 20
+    """Their bytes."""
+    messages_per_account: Count = 30_000
+    """Messages that all sockets of one account send to one replica within a minute."""
+    bytes_per_account: Bytes = 256 << 20
+    """Their bytes."""
 
 
 class Settings(BaseSettings):

@@ -25,6 +25,7 @@ from bioscope_gql.storage.uploads import UploadedFile, uploaded_file
 from bioscope_gql.transport.execution import Call
 from bioscope_gql.transport.http import GraphQLEndpoint
 from bioscope_gql.transport.limits import Limits
+from bioscope_gql.transport.wire import Wire
 
 Json = dict[str, Any]
 
@@ -288,10 +289,11 @@ async def a_door(
     *,
     introspection: bool = True,
     allowed_origins: Sequence[str] | None = None,
-    ws: Any = "websockets-sansio",
+    ws: Any = Wire,
     graceful_seconds: int = 5,
+    **options: Any,
 ) -> AsyncIterator[Door]:
-    """Served on a free port of this machine until the context ends."""
+    """Served on a free port of this machine until the context ends; `options` are uvicorn's."""
     bench, desk = Bench(), Desk()
 
     def make_context(viewer: Viewer | None, call: Call) -> Toy:
@@ -315,6 +317,7 @@ async def a_door(
         ws=ws,
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=graceful_seconds,
+        **options,
     )
     server = QuickServer(config)
     # The protocol is named, or asyncio leaves Nagle's algorithm on: 40 ms for every answer.

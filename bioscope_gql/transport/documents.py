@@ -11,6 +11,7 @@ from graphql import (
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     OperationType,
+    OverlappingFieldsCanBeMergedRule,
     parse,
     specified_rules,
     validate,
@@ -23,6 +24,7 @@ from bioscope_gql.transport.costs import Price, price
 from bioscope_gql.transport.executor import Plans
 from bioscope_gql.transport.limits import Limits, TooComplex, refuse_above, refuse_large, root_fields
 from bioscope_gql.transport.masking import FormattedError, rejected
+from bioscope_gql.transport.overlaps import overlaps_within
 
 BYTES_PER_CHARACTER = 400
 """Memory that a document takes for each character of its text, parsed and planned; measured with many short
@@ -63,9 +65,12 @@ class Documents:
         self._schema = schema
         self._limits = limits
         self._hide_suggestions = not introspection
-        self._rules = (
-            specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule)
-        )
+        overlaps = overlaps_within(limits.comparisons)
+        self._rules = [
+            overlaps if rule is OverlappingFieldsCanBeMergedRule else rule for rule in specified_rules
+        ]
+        if not introspection:
+            self._rules.append(NoSchemaIntrospectionCustomRule)
         self._known: OrderedDict[str, tuple[Operation, ...]] = OrderedDict()
         self._bytes = 0
 

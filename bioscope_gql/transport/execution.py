@@ -30,7 +30,7 @@ from bioscope_gql.transport.executor import ViewExecutor
 from bioscope_gql.transport.limits import Limits, refuse_above
 from bioscope_gql.transport.masking import FormattedError, describe, refused, rejected
 from bioscope_gql.transport.requests import GraphQLRequest, Malformed
-from bioscope_gql.transport.shares import Shares
+from bioscope_gql.transport.shares import Shares, Traffic
 from bioscope_gql.transport.waiting import finished, in_time
 from bioscope_gql.vocabulary import uuid7
 
@@ -187,6 +187,9 @@ class Execution:
         self.limits = limits
         self.connections = Shares("sockets and event streams", limits.account_connections)
         self.operations = Shares("operations", limits.account_operations)
+        self.traffic = Traffic(
+            "your account's sockets", messages=limits.account_messages, size=limits.account_bytes
+        )
         self._permit = permit
         self.authenticator = authenticator
         self.observe = observe

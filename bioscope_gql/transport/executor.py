@@ -93,6 +93,8 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
         """Fields whose objects were read for from above, by the identity of their details."""
 
     def execute_collected_root_fields(self, root_type: Any, root: Any, fields: Any, *rest: Any) -> Any:
+        """Every time that an operation is executed, and every event of a subscription, starts from the same
+        fields: what is remembered of selections is found by their identity, and would grow with new ones."""
         if self._kept.root is None:
             self._kept.root = fields
         return super().execute_collected_root_fields(root_type, root, self._kept.root, *rest)

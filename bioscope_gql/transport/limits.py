@@ -37,6 +37,8 @@ class Limits:
     directives: int = 50
     operations: int = 10
     fragments: int = 60
+    comparisons: int = 20_000
+    """Steps of finding out whether fields of the same name can be merged; see `overlaps.py`."""
     cost: int = 50_000
     operation_seconds: float = 20.0
     """Of a query. Uploads and runs over large datasets may take longer, and their statements have limits."""
@@ -49,7 +51,13 @@ class Limits:
     tiff_bytes: int = 2 * GIB
 
     socket_message_bytes: int = MIB
+    socket_messages: int = 6_000
+    socket_bytes: int = 64 * MIB
+    """What one socket may send within a minute. It opens 50 operations with documents of 64 KiB by 3 MiB."""
     socket_operations: int = 50
+    account_messages: int = 30_000
+    account_bytes: int = 256 * MIB
+    """What all sockets of one account may send to one replica within a minute."""
     account_connections: int = 100
     """Sockets and event streams of one account in one replica."""
     account_operations: int = 500

@@ -1,7 +1,8 @@
-"""How much of a replica one account may hold at once, however many connections it comes by."""
+"""How much of a replica one account or socket may have: held at once, and sent within a minute."""
 
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -38,3 +39,39 @@ class Shares:
             self._held[viewer.id] -= 1
             if not self._held[viewer.id]:
                 del self._held[viewer.id]
+
+
+class Traffic:
+    """Counts messages and bytes that come `by` somebody's connections in each minute of the clock.
+
+    All counters begin anew with the minute, so nothing is kept of who has left.
+    """
+
+    SECONDS = 60
+
+    def __init__(
+        self, by: str, *, messages: int, size: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._by, self._messages, self._bytes, self._clock = by, messages, size, clock
+        self._minute = -1
+        self._came: dict[Hashable, tuple[int, int]] = {}
+
+    def count(self, whose: Hashable, size: int) -> None:
+        """Take note of one message of `size` bytes.
+
+        Raises:
+            Refusal: RATE_LIMITED, too many messages or bytes came within this minute.
+        """
+        minute = int(self._clock() // self.SECONDS)
+        if minute != self._minute:
+            self._came.clear()
+            self._minute = minute
+        messages, total = self._came.get(whose, (0, 0))
+        self._came[whose] = messages, total = messages + 1, total + size
+        self._refuse_above("messages", self._messages, messages)
+        self._refuse_above("bytes", self._bytes, total)
+
+    def _refuse_above(self, what: str, most: int, came: int) -> None:
+        if came > most:
+            message = f"More than {most:,} {what} came by {self._by} within a minute. Wait one, then go on."
+            raise Refusal(message, "RATE_LIMITED")

@@ -17,6 +17,7 @@ from bioscope_gql.transport.frames import PROTOCOL, Close, Complete, Init, Ping,
 from bioscope_gql.transport.masking import is_lost_database, refused
 from bioscope_gql.transport.requests import GraphQLRequest, Malformed
 from bioscope_gql.transport.rights import lapsed
+from bioscope_gql.transport.shares import Traffic
 
 NO_INIT = Close(4408, "No connection_init came in time.")
 TOO_MANY = 4429
@@ -56,6 +57,9 @@ class Socket:
         self._tasks: set[asyncio.Task[None]] = set()
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._timers: list[asyncio.TimerHandle] = []
+        self._traffic = Traffic(
+            "this socket", messages=self._limits.socket_messages, size=self._limits.socket_bytes
+        )
         self._is_initialised = False
         self._viewer: Viewer | None = None
         self._held = ExitStack()
@@ -134,7 +138,14 @@ class Socket:
     def _understood(self, text: str | None) -> Said | Close:
         if text is None:
             raise Malformed("A message must be text.")
-        if len(text.encode()) > self._limits.socket_message_bytes:
+        size = len(text.encode())
+        try:
+            self._traffic.count(self, size)
+            if self._viewer is not None:
+                self._execution.traffic.count(self._viewer.id, size)
+        except Refusal as error:
+            return Close(TOO_MANY, error.message)
+        if size > self._limits.socket_message_bytes:
             return TOO_BIG
         return frames.read(text, max_depth=self._limits.json_depth)
 

@@ -123,6 +123,8 @@ class Stream:
                 async for answer in answers:
                     last = answer
                     await self._put(event(answer.encode(call.request_id), call.place.reached))
+                    if self._end.done():
+                        return
         except Exception as error:
             last = failure(error, call.request_id)
             await self._put(event(last.encode(call.request_id)))
