@@ -1,11 +1,21 @@
 """How pictures are listed: what the contract's ImageFilter and ImageOrder mean."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bioscope_gql.db import Args
 from bioscope_gql.policy import Viewer
 from bioscope_gql.resolvers import words
-from bioscope_gql.resolvers.paging import CREATED_AT, Listing, Order, Part, Wanted, Wish, compare, naming
+from bioscope_gql.resolvers.paging import (
+    CREATED_AT,
+    Listing,
+    Order,
+    Part,
+    Term,
+    Wanted,
+    Wish,
+    compare,
+    naming,
+)
 from bioscope_gql.tables import ClassificationResult, Image
 
 _compared = compare(
@@ -118,6 +128,13 @@ class Confidence(Order):
 _names_few = naming("search", "device_id", "uploaded_by_id")
 
 
+def _covered(asked: Wish) -> bool:
+    """By when they were taken, in the order in which they came: two indexes of that order hold it."""
+    captured = {"captured_after", "captured_before"}
+    told = asked.wanted.keys()
+    return bool(captured & told) and told <= {*captured, "dataset_id"} and asked.order == "CREATED_AT"
+
+
 def _pointed(asked: Wish) -> bool:
     by_confidence = asked.order == "CONFIDENCE" and asked.wanted.get("analyzed") is not False
     in_one_dataset = "dataset_id" in asked.wanted
@@ -137,12 +154,19 @@ def _of_verdicts(wanted: Wanted, args: Args, alias: str) -> list[str]:
 VERDICTS = Listing(ClassificationResult, conditions=_of_verdicts)
 
 
-def _counted(viewer: Viewer, wanted: Wanted) -> Listing | None:
+def _counted(viewer: Viewer, wanted: Wanted) -> Sequence[Term]:
     """Pictures that a named model judged are as many as its newest results, which one index counts."""
     told = {*_VERDICTS, *_MODEL, "dataset_id"}
-    judged = any(name in wanted for name in _VERDICTS) and wanted.get("analyzed", True)
-    alike = viewer.is_person and names_model(wanted) and judged and told.issuperset(wanted)
-    return VERDICTS if alike else None
+    alike = viewer.is_person and names_model(wanted) and told.issuperset(wanted)
+    if not alike or not any(name in wanted for name in _VERDICTS):
+        return ()
+    if wanted.get("analyzed", True):
+        return [Term("", VERDICTS, wanted)]
+    if any(name in wanted for name in _VERDICTS[1:]):
+        return ()
+    whose = {name: wanted[name] for name in _MODEL if name in wanted}
+    where = {name: wanted[name] for name in ("dataset_id",) if name in wanted}
+    return [Term("", LISTING, where), Term("-", VERDICTS, whose | where)]
 
 
 LISTING = Listing(
@@ -157,4 +181,5 @@ LISTING = Listing(
     conditions,
     pointed=_pointed,
     counted=_counted,
+    covered=_covered,
 )

@@ -89,7 +89,8 @@ class Listing:
 
     `narrowed` adds what a filter means to some viewers only.
     `pointed` says whether a wish names so few rows that they are found at once, in whatever dataset they lie.
-    `counted` is told what a filter asks for, and may name a list of as many rows that is counted faster.
+    `counted` may name counts that are had faster than that of the rows, and add up to it.
+    `covered` says whether an index holds all that a wish compares, but not what it shows.
     """
 
     table: type[Table]
@@ -97,11 +98,21 @@ class Listing:
     conditions: Conditions = no_conditions
     narrowed: Narrowed = as_everybody
     pointed: Callable[["Wish"], bool] = lambda _asked: False
-    counted: Callable[[Viewer, Wanted], "Listing | None"] = lambda _viewer, _wanted: None
+    counted: Callable[[Viewer, Wanted], Sequence["Term"]] = lambda _viewer, _wanted: ()
+    covered: Callable[["Wish"], bool] = lambda _asked: False
 
     @property
     def name(self) -> str:
         return self.table._meta.tablename
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A part of a count: of the rows of this list that a filter wants, "+" or "-"."""
+
+    sign: str
+    listing: Listing
+    wanted: Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +243,13 @@ async def pages_under(
 
 async def count(db: Database, viewer: Viewer, listing: Listing, asked: Wish) -> int:
     args = Args()
-    listing = listing.counted(viewer, asked.wanted) or listing
-    where = _where(viewer, listing, asked, args)
-    found: int = await db.value(f"select count(*) from {listing.name} t where {where}", *args)
+    terms = listing.counted(viewer, asked.wanted) or [Term("", listing, asked.wanted)]
+    counts = " ".join(
+        f"{term.sign} (select count(*) from {term.listing.name} t where"
+        f" {_where(viewer, term.listing, term.wanted, args)})"
+        for term in terms
+    )
+    found: int = await db.value(f"select {counts}", *args)
     return found
 
 
@@ -242,7 +257,7 @@ async def counts_under(
     db: Database, viewer: Viewer, listing: Listing, asked: Wish, column: str, parents: Sequence[UUID]
 ) -> list[int]:
     args = Args([list(parents)])
-    where = _where(viewer, listing, asked, args)
+    where = _where(viewer, listing, asked.wanted, args)
     rows = await db.rows(
         f'select t."{column}" as parent, count(*) as count from {listing.name} t'
         f' where t."{column}" = any($1::uuid[]) and {where} group by 1',
@@ -252,10 +267,10 @@ async def counts_under(
     return [found.get(parent, 0) for parent in parents]
 
 
-def _where(viewer: Viewer, listing: Listing, asked: Wish, args: Args) -> str:
+def _where(viewer: Viewer, listing: Listing, wanted: Wanted, args: Args) -> str:
     visible = VISIBLE[listing.table](viewer, args, "t")
-    narrowed = listing.narrowed(viewer, asked.wanted, args, "t")
-    return " and ".join([visible, *listing.conditions(asked.wanted, args, "t"), *narrowed])
+    narrowed = listing.narrowed(viewer, wanted, args, "t")
+    return " and ".join([visible, *listing.conditions(wanted, args, "t"), *narrowed])
 
 
 Within = Callable[[str], Sequence[str]]
@@ -279,7 +294,7 @@ def _select(viewer: Viewer, listing: Listing, asked: Wish, shown: Shown, args: A
             *listing.narrowed(viewer, open_wishes, args, "t"),
         ]
         beyond = _beyond(asked, part, after, args, valued=valued)
-        selects.append(_part(listed, asked, part, [*within(part.home), *wanted, *beyond]))
+        selects.append(_part(listing, listed, asked, part, [*within(part.home), *wanted, *beyond]))
     if len(selects) == 1:
         return selects[0]
     rows = " union all ".join(f"select * from ({select}) part" for select in selects)
@@ -296,13 +311,21 @@ def _beyond(asked: Wish, part: Part, after: "Place | None", args: Args, *, value
     return [f"{part.id} {way} {args(after[1])}"]
 
 
-def _part(listed: str, asked: Wish, part: Part, where: Sequence[str]) -> str:
+def _part(listing: Listing, listed: str, asked: Wish, part: Part, where: Sequence[str]) -> str:
     way = "desc" if asked.descending else "asc"
+    covered = listing.covered(asked)
     # The limit is a literal on purpose: with a parameter the generic plan ignores how small it is.
-    return (
-        f"select {listed}, {part.value} as order_value from {part.source}"
+    found = (
+        f"select {'t.id' if covered else listed}, {part.value} as order_value from {part.source}"
         f" where {' and '.join([*part.given, *where])}"
         f" order by {part.value} {way}, {part.id} {way} limit {asked.first + 1}"
+    )
+    if not covered:
+        return found
+    # Only then are rows read; PostgreSQL would read every row that the index passes over.
+    return (
+        f"select {listed}, k.order_value from ({found}) k join {listing.name} t on t.id = k.id"
+        f" order by k.order_value {way}, k.id {way}"
     )
 
 
