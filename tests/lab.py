@@ -319,13 +319,6 @@ class Lab:
         ) as w:
             yield w
 
-    @asynccontextmanager
-    async def sweeping_paused(self) -> AsyncIterator[None]:
-        """The sweeper waits as long as the results are behind."""
-        self.replica.results.backlog.begins()
-        yield
-        self.replica.results.backlog.is_small = True
-
     async def dispatched(self, count: int) -> list[Row]:
         """The items in flight, once there are so many."""
         await self.until(

@@ -4,8 +4,11 @@ import asyncio
 from dataclasses import replace
 from uuid import UUID
 
+import pytest
+
+from bioscope_gql.events import sweeper
 from bioscope_gql.resolvers import items
-from tests.lab import Json, Lab
+from tests.lab import Json, Lab, Place, a_lab
 from tests.test_results import RUN, begun, progress, settled
 from tests.test_runs import a_dataset_with
 
@@ -84,16 +87,19 @@ async def test_started_again_renews_the_lease(lab: Lab) -> None:
     assert await lab.db.value("select version from classifications") == version
 
 
-async def test_several_sweepers_at_once_take_an_item_back_once(lab: Lab) -> None:
-    async with lab.a_worker() as worker:
-        _, _, [job] = await begun(lab, worker)
-        await worker.started(job)
-        await settled(lab, worker)
-        async with lab.sweeping_paused():
+async def test_several_sweepers_at_once_take_an_item_back_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "EVERY_SECONDS", 3600.0)
+    async with a_lab(place) as lab:
+        async with lab.a_worker() as worker:
+            _, _, [job] = await begun(lab, worker)
+            await worker.started(job)
+            await settled(lab, worker)
             await let_lease_expire(lab, job)
             taken = await asyncio.gather(*(items.sweep(lab.services) for _ in range(5)))
-    assert sorted(taken) == [0, 0, 0, 0, 1]
-    assert await lab.db.value("select attempt from classification_items") == 2
+        assert sorted(taken) == [0, 0, 0, 0, 1]
+        assert await lab.db.value("select attempt from classification_items") == 2
 
 
 async def test_a_model_whose_only_worker_is_gone_fails_nothing_and_goes_on_when_it_is_back(lab: Lab) -> None:
