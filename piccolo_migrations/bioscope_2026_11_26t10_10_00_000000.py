@@ -1,6 +1,7 @@
-"""Results that are there already are marked, and two indexes hold the newest of each model and its versions.
+"""Results that are there already are marked, and five indexes carry what is compared and counted in their order.
 
-No index more than before: each takes the place of one that held all results and could not count them.
+Two of them hold only the newest results of each model and its versions. No index more than before: each takes
+the place of one that ordered rows alike.
 """
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
@@ -8,7 +9,7 @@ from piccolo.table import Table
 
 ID = "2026-11-26T10:10:00:000000"
 VERSION = "1.38.0"
-DESCRIPTION = "indexes of the newest results of each model"
+DESCRIPTION = "newest results of each model, and what is compared, in indexes"
 
 MARK = """
 update classification_results r set newest_of_model = n.of_model, newest_of_version = n.of_version
@@ -21,18 +22,27 @@ from (
 where r.id = n.id and (r.newest_of_model, r.newest_of_version) <> (n.of_model, n.of_version)
 """
 
-INDEXES = {
-    "classification_results_by_model_confidence": "(model_name, confidence, image)",
-    "classification_results_by_dataset_model": "(dataset, model_name, confidence, image)",
+BY_MODEL = "classification_results (model_name, created_at desc, id desc)"
+BEFORE = {
+    "images_by_created": "images (created_at desc, id desc)",
+    "images_by_dataset": "images (dataset, created_at desc, id desc)",
+    "classification_results_by_model": f"{BY_MODEL} include (label, confidence, dataset)",
+    "classification_results_by_model_confidence": "classification_results (model_name, confidence, image)",
+    "classification_results_by_dataset_model": (
+        "classification_results (dataset, model_name, confidence, image)"
+    ),
 }
-NEWEST = {
+CARRYING = {
+    "images_by_created": f"{BEFORE['images_by_created']} include (captured_at)",
+    "images_by_dataset": f"{BEFORE['images_by_dataset']} include (captured_at)",
+    "classification_results_by_model": f"{BY_MODEL} include (label, confidence, dataset, model_version)",
     "classification_results_by_model_confidence": (
-        "(model_name, confidence, image) include (label, dataset, model_version, newest_of_model)"
-        " where newest_of_version"
+        f"{BEFORE['classification_results_by_model_confidence']}"
+        " include (label, dataset, model_version, newest_of_model) where newest_of_version"
     ),
     "classification_results_by_dataset_model": (
-        "(dataset, model_name, confidence, image) include (label, model_version, newest_of_model)"
-        " where newest_of_version"
+        f"{BEFORE['classification_results_by_dataset_model']}"
+        " include (label, model_version, newest_of_model) where newest_of_version"
     ),
 }
 
@@ -44,7 +54,7 @@ class Database(Table):
 async def _make(indexes: dict[str, str]) -> None:
     for name, body in indexes.items():
         await Database.raw(f"drop index {name}")
-        await Database.raw(f"create index {name} on classification_results {body}")
+        await Database.raw(f"create index {name} on {body}")
 
 
 async def forwards() -> MigrationManager:
@@ -52,10 +62,10 @@ async def forwards() -> MigrationManager:
 
     async def run() -> None:
         await Database.raw(MARK)
-        await _make(NEWEST)
+        await _make(CARRYING)
 
     async def run_backwards() -> None:
-        await _make(INDEXES)
+        await _make(BEFORE)
 
     manager.add_raw(run)
     manager.add_raw_backwards(run_backwards)
