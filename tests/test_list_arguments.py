@@ -7,23 +7,11 @@ from uuid import UUID
 from bioscope_gql.vocabulary import uuid7
 from tests.lab import Lab, Person
 from tests.lab_machines import a_machine
+from tests.test_paging import all_pages
 from tests.verdicts import a_run, a_verdict
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 INFO = "pageInfo { hasNextPage endCursor }"
-
-
-async def all_pages(person: Person, query: str, *below: str, **variables: Any) -> list[list[Any]]:
-    """The nodes of each page of a list that lies under these fields."""
-    found, after = [], None
-    while True:
-        page = await person.ask(query, after=after, **variables)
-        for name in below:
-            page = page[name]
-        found.append(page["nodes"])
-        after = page["pageInfo"]["endCursor"]
-        if not page["pageInfo"]["hasNextPage"]:
-            return found
 
 
 async def a_mixed_run(lab: Lab, ada: Person) -> tuple[str, list[str]]:

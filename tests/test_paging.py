@@ -46,15 +46,22 @@ def newest_first(made_together: list[str]) -> list[str]:
     return sorted(made_together, reverse=True)
 
 
-async def walked(person: Person, query: str, **variables: Any) -> list[Any]:
-    """The rows of all pages."""
-    found: list[Any] = []
+async def all_pages(person: Person, query: str, *below: str, **variables: Any) -> list[list[Any]]:
+    """The nodes of each page of a list that lies under these fields."""
+    found: list[list[Any]] = []
     info = {"hasNextPage": True, "endCursor": None}
     while info["hasNextPage"]:
         got = await page(person, query, after=info["endCursor"], **variables)
-        found += got["nodes"]
+        for name in below:
+            got = got[name]
+        found.append(got["nodes"])
         info = got["pageInfo"]
     return found
+
+
+async def walked(person: Person, query: str, **variables: Any) -> list[Any]:
+    """The rows of all pages."""
+    return [node for nodes in await all_pages(person, query, **variables) for node in nodes]
 
 
 async def codes(person: Person, query: str, **variables: Any) -> list[str]:
