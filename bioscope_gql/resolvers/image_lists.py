@@ -29,7 +29,8 @@ _compared = compare(
 )
 _KEYS = {"dataset_id": "dataset", "device_id": "device"}
 _MODEL = ("model_name", "model_version")
-_VERDICTS = ("analyzed", "label", "confidence_at_least", "confidence_at_most")
+_VERDICT = ("label", "confidence_at_least", "confidence_at_most")
+_VERDICTS = ("analyzed", *_VERDICT)
 
 
 def conditions(wanted: Wanted, args: Args, alias: str) -> list[str]:
@@ -81,16 +82,24 @@ def newest_of_model(wanted: Wanted, args: Args, alias: str) -> list[str]:
 
 
 def _judged_by_model(wanted: Wanted, args: Args, alias: str) -> Iterator[str]:
-    verdict = _verdict(wanted, args, "m.label", "m.confidence")
-    if verdict:
-        which = [f"m.image = {alias}.id", *verdict, *newest_of_model(wanted, args, "m")]
-        if "dataset_id" in wanted:
-            which.append(f"m.dataset = {args(words.read_id(wanted['dataset_id']))}")
+    if any(name in wanted for name in _VERDICT):
+        which = [f"m.image = {alias}.id", *_verdicts_of_model(wanted, args, "m")]
         yield f"exists (select from classification_results m where {' and '.join(which)})"
     if "analyzed" in wanted:
         which = [f"m.image = {alias}.id", *any_of_model(wanted, args, "m")]
         no = "" if wanted["analyzed"] else "not "
         yield f"{no}exists (select from classification_results m where {' and '.join(which)})"
+
+
+def _verdicts_of_model(wanted: Wanted, args: Args, alias: str) -> list[str]:
+    """Which results decide whether their pictures pass the filter, one of each picture."""
+    found = [
+        *newest_of_model(wanted, args, alias),
+        *_verdict(wanted, args, f"{alias}.label", f"{alias}.confidence"),
+    ]
+    if "dataset_id" in wanted:
+        found.append(f"{alias}.dataset = {args(words.read_id(wanted['dataset_id']))}")
+    return found
 
 
 def _verdict(wanted: Wanted, args: Args, label: str, confidence: str) -> list[str]:
@@ -112,16 +121,13 @@ class Confidence(Order):
             return super().part(listing, wanted, args, valued=valued)
         analyzed = wanted.get("analyzed", valued)
         if valued:
-            known = ["r.image = t.id", *newest_of_model(wanted, args, "r")]
-            known += _verdict(wanted, args, "r.label", "r.confidence")
+            known = ["r.image = t.id", *_verdicts_of_model(wanted, args, "r")]
             known += [] if analyzed else ["false"]
-            if "dataset_id" in wanted:
-                known.append(f"r.dataset = {args(words.read_id(wanted['dataset_id']))}")
             source, settled = "classification_results r, images t", (*_VERDICTS, "dataset_id")
             return Part(source, "r.confidence", known, "r.image", settled, "r")
         of_it = " and ".join(["r.image = t.id", *any_of_model(wanted, args, "r")])
         unknown = [f"not exists (select from classification_results r where {of_it})"]
-        unknown += ["false"] if analyzed or any(name in wanted for name in _VERDICTS[1:]) else []
+        unknown += ["false"] if analyzed or any(name in wanted for name in _VERDICT) else []
         return Part("images t", "null::float8", unknown, settled=_VERDICTS)
 
 
@@ -141,17 +147,7 @@ def _pointed(asked: Wish) -> bool:
     return _names_few(asked) or (names_model(asked.wanted) and not by_confidence and not in_one_dataset)
 
 
-def _of_verdicts(wanted: Wanted, args: Args, alias: str) -> list[str]:
-    found = [
-        *newest_of_model(wanted, args, alias),
-        *_verdict(wanted, args, f"{alias}.label", f"{alias}.confidence"),
-    ]
-    if "dataset_id" in wanted:
-        found.append(f"{alias}.dataset = {args(words.read_id(wanted['dataset_id']))}")
-    return found
-
-
-VERDICTS = Listing(ClassificationResult, conditions=_of_verdicts)
+VERDICTS = Listing(ClassificationResult, conditions=_verdicts_of_model)
 
 
 def _counted(viewer: Viewer, wanted: Wanted) -> Sequence[Term]:
@@ -161,12 +157,12 @@ def _counted(viewer: Viewer, wanted: Wanted) -> Sequence[Term]:
     if not alike or not any(name in wanted for name in _VERDICTS):
         return ()
     if wanted.get("analyzed", True):
-        return [Term("", VERDICTS, wanted)]
-    if any(name in wanted for name in _VERDICTS[1:]):
+        return [Term("+", VERDICTS, wanted)]
+    if any(name in wanted for name in _VERDICT):
         return ()
     whose = {name: wanted[name] for name in _MODEL if name in wanted}
     where = {name: wanted[name] for name in ("dataset_id",) if name in wanted}
-    return [Term("", LISTING, where), Term("-", VERDICTS, whose | where)]
+    return [Term("+", LISTING, where), Term("-", VERDICTS, whose | where)]
 
 
 LISTING = Listing(

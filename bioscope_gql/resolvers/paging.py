@@ -243,7 +243,7 @@ async def pages_under(
 
 async def count(db: Database, viewer: Viewer, listing: Listing, asked: Wish) -> int:
     args = Args()
-    terms = listing.counted(viewer, asked.wanted) or [Term("", listing, asked.wanted)]
+    terms = listing.counted(viewer, asked.wanted) or [Term("+", listing, asked.wanted)]
     counts = " ".join(
         f"{term.sign} (select count(*) from {term.listing.name} t where"
         f" {_where(viewer, term.listing, term.wanted, args)})"

@@ -104,9 +104,9 @@ LogoutResult = Annotated[
 
 
 def _me(context: Context, _root: object) -> Found:
-    caller = context.caller
-    own = by_id(context, tables.User, named_on_visible_rows)
-    return None if caller is None else (own, caller.id, User.of_any)
+    if context.caller is None:
+        return None
+    return by_id(context, tables.User, named_on_visible_rows), context.caller.id, User.of_any
 
 
 @strawberry.type
