@@ -1,5 +1,6 @@
 """Answers of workers: recorded once, whatever arrives twice, late, in disorder, or broken."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -59,6 +60,17 @@ async def test_the_first_of_two_answers_counts(lab: Lab) -> None:
     assert seen["progress"] == progress(1, succeeded=1)
     assert [item["result"] for item in seen["items"]["nodes"]] == [{"label": "dark"}]
     assert seen["results"]["totalCount"] == 1
+
+
+async def test_a_letter_is_dead_after_the_answers_before_it_are_recorded(lab: Lab) -> None:
+    """So who finds the letter finds the answers too, even when they were read together with it."""
+    async with lab.a_worker() as worker:
+        _, _, [job] = await begun(lab, worker)
+        await asyncio.gather(worker.started(job), worker.send(b"junk", key=job["itemId"].encode()))
+        await settled(lab, worker)
+        assert await lab.db.value(
+            "select started_at < received_at from classification_items, dead_letters where payload = 'junk'"
+        )
 
 
 async def test_an_answer_to_another_attempt_changes_nothing(lab: Lab) -> None:

@@ -55,14 +55,21 @@ class Results:
         return read
 
     async def _apply(self, records: Records, letters: DeadLetters) -> None:
-        received = []
+        """Record the answers of a batch, then bury what is none.
+
+        So what waits for the database is buried once, and where the letter of a record is, everything that
+        came before it in its partition is recorded.
+        """
+        received, unreadable = [], []
         for record in records:
             try:
                 received.append(Received(record, parse_result(record.value or b"")))
             except Unreadable as error:
-                self._services.metrics.answers.labels("unreadable").inc()
-                await letters.bury(record, error.reason)
+                unreadable.append((record, error.reason))
         await self._record(received, letters)
+        for record, reason in unreadable:
+            self._services.metrics.answers.labels("unreadable").inc()
+            await letters.bury(record, reason)
 
     async def _record(self, received: Sequence[Received], letters: DeadLetters) -> None:
         """Record a batch; one that the database refuses is halved until the culprit is alone."""
