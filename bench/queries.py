@@ -11,12 +11,15 @@ it takes, asks at each mutation whether it is allowed and within one transaction
 plain's two), and masks errors. Plain selects whole rows, but reads both figures of a dataset's pictures by
 hand at once; it has edges, limits of pages and filters only as far as these questions need them.
 
+Garbage is looked for as in `bioscope serve` (docs/why/0026), which spares all three.
+
 A statement costs each of them the same, most of it in the kernel: about half of Q4 and W1 is that, on all
 sides. Then what it costs to know who asks and to show no more than they may see, beyond the reads themselves.
 
     python bench/queries.py [REQUESTS]
 """
 
+import gc
 import os
 import re
 import sys
@@ -38,6 +41,7 @@ from questions import Ground, Question, prepare
 from bioscope_gql import observability
 from bioscope_gql.app import Application
 from bioscope_gql.auth import keys
+from bioscope_gql.cli import COLLECT_AFTER
 from bioscope_gql.commands import running
 from bioscope_gql.embedded.stack import Stack
 from bioscope_gql.migrations import forwards
@@ -71,6 +75,7 @@ async def measure(requests: int) -> None:
 async def _compare(services: Services, ground: Ground, requests: int, data: Path) -> None:
     ours: Any = Application(Replica(services), spool=data / "spool")
     applications = (ours, ByHand(services), PlainStrawberry(services))
+    gc.freeze()
     print(f"ms of CPU per request; load of this machine {os.getloadavg()[0]:.1f}")
     print(f"{'':32}{'BioScope':>10}{'by hand':>10}{'plain':>10}{'of hand':>10}{'of plain':>10}")
     for question in ground.questions():
@@ -147,5 +152,6 @@ async def _medians(times: int, *calls: Callable[[], Awaitable[object]]) -> list[
 
 
 if __name__ == "__main__":
+    gc.set_threshold(*COLLECT_AFTER)
     observability.configure("error")
     running.run(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 300))

@@ -1,10 +1,12 @@
 """The ASGI application of one replica: every route, and what stands around them."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+from graphql import OperationType
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -13,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from bioscope_gql.auth.tokens import Tokens
+from bioscope_gql.db import Row
 from bioscope_gql.measures import Figures, Observer, begin_traced
 from bioscope_gql.observability import RequestId
 from bioscope_gql.policy import Viewer, Visit
@@ -24,6 +27,7 @@ from bioscope_gql.services import Services
 from bioscope_gql.settings import Settings
 from bioscope_gql.storage.disk import DiskStore
 from bioscope_gql.storage.opening import signer_of
+from bioscope_gql.tables import Table, User
 from bioscope_gql.transport import cookies
 from bioscope_gql.transport.addresses import client_address
 from bioscope_gql.transport.documents import Operation
@@ -139,8 +143,17 @@ class _Contexts:
             response_headers=call.response_headers,
             place=call.place,
             shown=call.shown,
+            known=_known(viewer, call),
             tasks=call.tasks,
         )
+
+
+def _known(viewer: Viewer | None, call: Call) -> Mapping[type[Table], Mapping[UUID, Row]]:
+    """The account of who asks, for a query that follows at once; otherwise it is read again."""
+    if viewer is None or viewer.account is None or call.transport == "multipart":
+        return {}
+    is_query = call.operation is not None and call.operation.kind is OperationType.QUERY
+    return {User: {viewer.id: viewer.account}} if is_query else {}
 
 
 def _permit(operation: Operation, viewer: Viewer) -> None:

@@ -69,6 +69,8 @@ class Viewer:
     expires_at: datetime | None = None
     scopes: Collection[ServiceScope] = field(default_factory=frozenset)
     visit: Visit = field(default=Visit(), compare=False)
+    account: Row | None = field(default=None, compare=False, repr=False)
+    """The row of a person, as it was when their token was looked at."""
 
     @property
     def is_admin(self) -> bool:

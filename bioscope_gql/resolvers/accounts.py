@@ -30,8 +30,8 @@ COLUMNS = table_columns(User, "u")
 ANYWHERE = Visit()
 LONGEST_LOGIN = 1000
 
-AUTHENTICATE = """
-select u.id, u.username, u.role
+AUTHENTICATE = f"""
+select {COLUMNS}
 from login_sessions s join users u on u.id = s."user"
 where s.id = $1 and u.id = $2 and s.ended_at is null and s.expires_at > clock_timestamp()
   and u.status = 'ACTIVE'
@@ -66,6 +66,7 @@ async def authenticate(
         name=row["username"],
         session=claims.session,
         expires_at=claims.expires_at,
+        account=row,
     )
 
 

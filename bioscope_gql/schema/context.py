@@ -1,18 +1,24 @@
 """What a resolver of the schema can reach."""
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
+from uuid import UUID
 
 import strawberry
 
+from bioscope_gql.db import Row
 from bioscope_gql.errors import Unauthenticated
 from bioscope_gql.live.places import Place
 from bioscope_gql.policy import Viewer, Visit
 from bioscope_gql.resolvers.paging import EVERYTHING, Shown
 from bioscope_gql.schema.loaders import Batch, Loader
 from bioscope_gql.services import Services
+from bioscope_gql.tables import Table
+
+NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -32,6 +38,8 @@ class Context:
     place: Place = field(default_factory=Place)
     shown: Shown = field(default_factory=lambda: EVERYTHING)
     """The columns that the operation shows; no others need be read."""
+    known: Mapping[type[Table], Mapping[UUID, Row]] = field(default_factory=dict)
+    """Rows that were read for the operation already, by their ids; the caller may see them."""
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     """Batches that are being loaded; a loader's are tasks of their own, which nobody else knows."""
     _loaders: dict[Hashable, Loader] = field(default_factory=dict)
@@ -47,11 +55,11 @@ class Context:
             raise Unauthenticated("Sign in first: send `Authorization: Bearer <access token>`.")
         return self.caller
 
-    def loader(self, name: Hashable, batch: Batch) -> Loader:
-        """The loader that goes by `name`, made on first use; it batches and remembers."""
+    def loader(self, name: Hashable, batch: Batch, known: Mapping[Any, Any] = NOTHING) -> Loader:
+        """The loader that goes by `name`, made on first use; it batches, and remembers what is `known` too."""
         found = self._loaders.get(name)
         if found is None:
-            found = self._loaders[name] = Loader(batch, self.tasks)
+            found = self._loaders[name] = Loader(batch, self.tasks, known)
         return found
 
 

@@ -1,7 +1,7 @@
 """Reading for many fields at once: who asks while others ask too shares one statement with them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 Batch = Callable[[Sequence[Any]], Awaitable[Sequence[Any]]]
@@ -36,10 +36,10 @@ class Loader:
     keys.
     """
 
-    def __init__(self, read: Batch, tasks: set[asyncio.Task[Any]]) -> None:
+    def __init__(self, read: Batch, tasks: set[asyncio.Task[Any]], known: Mapping[Any, Any]) -> None:
         self._read, self._tasks = read, tasks
         self._rounds: dict[Hashable, _Round] = {}
-        self._values: dict[Hashable, Any] = {}
+        self._values: dict[Hashable, Any] = dict(known)
         self._open: _Round | None = None
 
     def peek(self, key: Any) -> Any:
