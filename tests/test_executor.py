@@ -14,7 +14,8 @@ from bioscope_gql.policy import Viewer
 from bioscope_gql.schema import schema
 from bioscope_gql.schema.context import Context
 from bioscope_gql.transport.execution import IS_AWAITABLE
-from bioscope_gql.transport.executor import Plans, ViewExecutor
+from bioscope_gql.transport.executor import ViewExecutor
+from bioscope_gql.transport.plans import Plans
 from bioscope_gql.vocabulary import Role
 from tests.lab import Lab
 from tests.test_queries import COSTS, EDGES, FOR_ADMINS, classified

@@ -27,7 +27,7 @@ from bioscope_gql.schema.inputs import (
     UserFilter,
     UserOrder,
 )
-from bioscope_gql.schema.lookups import Found, looked_up
+from bioscope_gql.schema.lookups import Find, looked_up
 from bioscope_gql.schema.paging import Connection, root_list
 from bioscope_gql.schema.problems import (
     Conflict,
@@ -103,10 +103,12 @@ LogoutResult = Annotated[
 ]
 
 
-def _me(context: Context, _root: object) -> Found:
-    if context.caller is None:
-        return None
-    return by_id(context, tables.User, named_on_visible_rows), context.caller.id, User.of_any
+def _me(context: Context) -> Find:
+    caller = context.caller
+    if caller is None:
+        return lambda _root: None
+    accounts = by_id(context, tables.User, named_on_visible_rows)
+    return lambda _root: (accounts, caller.id, User.of_any)
 
 
 @strawberry.type

@@ -56,7 +56,7 @@ class Context:
         return self.caller
 
     def loader(self, name: Hashable, batch: Batch, known: Mapping[Any, Any] = NOTHING) -> Loader:
-        """The loader that goes by `name`, made on first use; it batches, and remembers what is `known` too."""
+        """The loader that goes by `name`, made on first use; it batches, and remembers what is `known`."""
         found = self._loaders.get(name)
         if found is None:
             found = self._loaders[name] = Loader(batch, self.tasks, known)

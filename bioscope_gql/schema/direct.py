@@ -1,11 +1,11 @@
 """Which fields are answered without Strawberry in between: what an object has, and what lies in a loader.
 
-Said in the extensions of graphql-core's fields, which `transport/executor.py` reads.
+Said in the extensions of graphql-core's fields, which `transport/plans.py` reads.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import strawberry
 from graphql import GraphQLObjectType
@@ -20,6 +20,10 @@ DIRECT = "bioscope-direct"
 STRAWBERRY = "strawberry-definition"
 
 
+Arguments: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Makes Python's arguments out of GraphQL's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """The field shows this column of a view's row, or this attribute of an object that is no view."""
@@ -29,17 +33,33 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """The field shows what a lookup finds; `arguments` makes Python's arguments out of GraphQL's."""
+    """The field shows what a lookup finds."""
 
     lookup: Lookup
-    arguments: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    arguments: Arguments
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """The field shows what this function says of the object alone."""
+    """The field shows what a function says of the object; a parameter `info` tells it who asks."""
 
-    call: Callable[[Any], Any]
+    call: Callable[..., Any]
+    info: str | None
+    arguments: Arguments
+
+    def bound(self, arguments: Mapping[str, Any]) -> Callable[[Any, Any], Any]:
+        """The function with these arguments, of an object and the context."""
+        name = self.info
+        if name is None:
+            return lambda shown, _context: self.call(shown, **arguments)
+        return lambda shown, context: self.call(shown, **{name: _Here(context)}, **arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class _Here:
+    """What of `strawberry.Info` there is without Strawberry. Whoever wants more finds it on the long way."""
+
+    context: Any
 
 
 def objects_in(schema: strawberry.Schema) -> Iterator[tuple[GraphQLObjectType, type[Any]]]:
@@ -70,15 +90,17 @@ def _direct(schema: strawberry.Schema, field: StrawberryField) -> Column | Edge 
         return Column(field.python_name)
     if "column" in field.metadata:
         return Column(field.metadata["column"])
-    lookup = field.metadata.get("lookup")
-    if lookup is None:
-        plain = not (field.is_async or field.extensions or field.is_subscription)
-        takes_nothing = not resolver.arguments and resolver.info_parameter is None
-        is_method = plain and takes_nothing and resolver.self_parameter is not None
-        return Method(cast("Callable[[Any], Any]", resolver.wrapped_func)) if is_method else None
 
     def arguments(sent: Mapping[str, Any]) -> Mapping[str, Any]:
         registry = schema.schema_converter.scalar_registry
         return convert_arguments(dict(sent), field.arguments, registry, schema.config)
 
-    return Edge(lookup, arguments)
+    lookup = field.metadata.get("lookup")
+    if lookup is not None:
+        return Edge(lookup, arguments)
+    if field.is_async or field.extensions or field.is_subscription or resolver.self_parameter is None:
+        return None
+    info = resolver.info_parameter
+    return Method(
+        cast("Callable[..., Any]", resolver.wrapped_func), None if info is None else info.name, arguments
+    )

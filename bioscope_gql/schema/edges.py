@@ -19,6 +19,7 @@ from bioscope_gql.resolvers.paging import Listing, Page, Wanted, Wish
 from bioscope_gql.schema.context import NOTHING, Context, Info
 from bioscope_gql.schema.loaders import Loader
 from bioscope_gql.schema.lookups import (
+    Find,
     Found,
     Show,
     as_it_is,
@@ -57,24 +58,37 @@ def belongs_to(
     """
     column, target = key._meta.db_column_name, target_of(key)
 
-    def find(context: Context, root: Any) -> Found:
-        id = root.row[column]
-        return None if id is None else (by_id(context, target, visible), id, show().of_any)
+    def begin(context: Context) -> Find:
+        rows, shown = by_id(context, target, visible), show().of_any
 
-    return looked_up(find, description, reads=[column])
+        def find(root: Any) -> Found:
+            id = root.row[column]
+            return None if id is None else (rows, id, shown)
+
+        return find
+
+    return looked_up(begin, description, reads=[column])
 
 
 def either(*choices: tuple[Key, Callable[[], type[Any]]], visible: Visibility) -> Any:
     """What the first of several foreign keys that is set points to, e.g. a person or a machine."""
-    ways = [(key._meta.db_column_name, target_of(key), show) for key, show in choices]
+    columns = [key._meta.db_column_name for key, _ in choices]
 
-    def find(context: Context, root: Any) -> Found:
-        for column, target, show in ways:
-            if (id := root.row[column]) is not None:
-                return by_id(context, target, visible), id, show().of_any
-        return None
+    def begin(context: Context) -> Find:
+        ways = [
+            (column, by_id(context, target_of(key), visible), show().of_any)
+            for column, (key, show) in zip(columns, choices, strict=True)
+        ]
 
-    return looked_up(find, reads=[column for column, _, _ in ways])
+        def find(root: Any) -> Found:
+            for column, rows, shown in ways:
+                if (id := root.row[column]) is not None:
+                    return rows, id, shown
+            return None
+
+        return find
+
+    return looked_up(begin, reads=columns)
 
 
 def by_id(context: Context, table: type[Table], visible: Visibility | None = None) -> Loader:
@@ -90,24 +104,26 @@ def by_id(context: Context, table: type[Table], visible: Visibility | None = Non
 def root_one(show: Callable[[], type[Any]], description: str) -> Any:
     """A field of the root: the row of the id that is sent; null when there is none for the viewer."""
 
-    def find(context: Context, _root: Any, id: str) -> Found:
+    def begin(context: Context, id: str) -> Find:
         key, view = words.read_id(id), show()
-        return None if key is None else (by_id(context, view.table), key, view.of_any)
+        found = None if key is None else (by_id(context, view.table), key, view.of_any)
+        return lambda _root: found
 
-    return looked_up_by_id(find, description)
+    return looked_up_by_id(begin, description)
 
 
 def has_one(key: Key, show: Callable[[], type[Any]]) -> Any:
     """The one row that points here by a unique foreign key."""
     column, table = key._meta.db_column_name, owner_of(key)
 
-    def find(context: Context, root: Any) -> Found:
+    def begin(context: Context) -> Find:
         async def load(ids: Sequence[UUID]) -> list[Row | None]:
             return await _rows_by(context, table, column, VISIBLE[table], ids)
 
-        return context.loader(("has_one", table, column), load), row_id(root), show().of_any
+        rows, shown = context.loader(("has_one", table, column), load), show().of_any
+        return lambda root: (rows, row_id(root), shown)
 
-    return looked_up(find, reads=["id"])
+    return looked_up(begin, reads=["id"])
 
 
 async def _rows_by(
@@ -152,7 +168,7 @@ def aggregate(key: Key, expression: str, *, default: Any) -> Any:
     """
     column, table = key._meta.db_column_name, owner_of(key)
 
-    def find(context: Context, root: Any) -> Found:
+    def begin(context: Context) -> Find:
         async def load(wanted: Sequence[tuple[UUID, str]]) -> list[Any]:
             args = Args([list({parent for parent, _ in wanted})])
             places = {each: f"f{n}" for n, each in enumerate(sorted({each for _, each in wanted}))}
@@ -168,9 +184,10 @@ def aggregate(key: Key, expression: str, *, default: Any) -> Any:
         def shown(value: Any) -> Any:
             return default if value is None else value
 
-        return context.loader(("aggregate", table, column), load), (row_id(root), expression), shown
+        figures = context.loader(("aggregate", table, column), load)
+        return lambda root: (figures, (row_id(root), expression), shown)
 
-    return looked_up(find, reads=["id"])
+    return looked_up(begin, reads=["id"])
 
 
 def _named(expressions: Mapping[str, str]) -> str:
@@ -181,7 +198,7 @@ def all_of(key: Key, show: Callable[[], type[Any]], order: str, description: str
     """All rows that point here, in the order of a column; for what is few by nature, and shown whole."""
     column, table = key._meta.db_column_name, owner_of(key)
 
-    def find(context: Context, root: Any) -> Found:
+    def begin(context: Context) -> Find:
         async def load(parents: Sequence[UUID]) -> list[list[Row]]:
             args, listed = Args([list(parents)]), paging.table_columns(table, "t", context.shown, column)
             rows = await context.services.db.rows(
@@ -198,9 +215,10 @@ def all_of(key: Key, show: Callable[[], type[Any]], order: str, description: str
         def shown(rows: Sequence[Row]) -> list[Any]:
             return [show().of(row) for row in rows]
 
-        return context.loader(("all_of", table, column), load), row_id(root), shown
+        lists = context.loader(("all_of", table, column), load)
+        return lambda root: (lists, row_id(root), shown)
 
-    return looked_up(find, description, reads=["id"])
+    return looked_up(begin, description, reads=["id"])
 
 
 NEWEST = Listing(tables.ClassificationResult, conditions=of_model)
@@ -209,15 +227,26 @@ NEWEST = Listing(tables.ClassificationResult, conditions=of_model)
 def newest_result(show: Callable[[], type[Any]], description: str) -> Any:
     """The newest result of a picture: the one that it names, or that of the model that is asked for."""
 
-    def find(context: Context, image: Any, wanted: Wanted) -> Found:
+    def begin(context: Context, wanted: Wanted) -> Find:
+        shown = show().of_any
         if wanted:
-            key, asked = tables.ClassificationResult.image, paging.wish(1, wanted=wanted)
-            loader = pages_under(context, key, NEWEST, asked)
-            return loader, row_id(image), lambda page: show().of_any(page.rows[0] if page.rows else None)
-        id = image.row["latest_result"]
-        return None if id is None else (by_id(context, tables.ClassificationResult), id, show().of_any)
+            asked = paging.wish(1, wanted=wanted)
+            pages = pages_under(context, tables.ClassificationResult.image, NEWEST, asked)
 
-    return looked_up_by_model(find, description, reads=["id", "latest_result"])
+            def first(page: Page) -> Any:
+                return shown(page.rows[0] if page.rows else None)
+
+            return lambda image: (pages, row_id(image), first)
+
+        results = by_id(context, tables.ClassificationResult)
+
+        def find(image: Any) -> Found:
+            id = image.row["latest_result"]
+            return None if id is None else (results, id, shown)
+
+        return find
+
+    return looked_up_by_model(begin, description, reads=["id", "latest_result"])
 
 
 Read = Callable[[Database, Viewer, Sequence[UUID], Wanted], Awaitable[Sequence[Any]]]
@@ -227,13 +256,14 @@ Read = Callable[[Database, Viewer, Sequence[UUID], Wanted], Awaitable[Sequence[A
 def each(read: Read, show: Show, description: str) -> Any:
     """What `read` has to say of a row and of a model; it is asked once for all rows that want the same."""
 
-    def find(context: Context, root: Any, wanted: Wanted) -> Found:
+    def begin(context: Context, wanted: Wanted) -> Find:
         async def load(ids: Sequence[UUID]) -> Sequence[Any]:
             return await read(context.services.db, context.viewer, ids, wanted)
 
-        return context.loader((read, tuple(sorted(wanted.items()))), load), row_id(root), show
+        answers = context.loader((read, tuple(sorted(wanted.items()))), load)
+        return lambda root: (answers, row_id(root), show)
 
-    return looked_up_by_model(find, description, reads=["id"])
+    return looked_up_by_model(begin, description, reads=["id"])
 
 
 async def once(info: Info, read: Callable[[Database, Viewer, Any], Awaitable[Any]], about: Hashable) -> Any:
@@ -256,19 +286,20 @@ def computed(table: type[Table], expression: Expression, description: str | None
     All values of the same rows that are asked for at once are read by one statement.
     """
 
-    def find(context: Context, root: Any) -> Found:
+    def begin(context: Context) -> Find:
         async def load(wanted: Sequence[tuple[UUID, Expression]]) -> list[Any]:
             args = Args([list({id for id, _ in wanted})])
             each_once = sorted({each for _, each in wanted}, key=lambda each: each.__qualname__)
             places = {each: f"f{n}" for n, each in enumerate(each_once)}
-            values = {each(context.viewer, args, "t"): name for each, name in places.items()}
+            written = {each(context.viewer, args, "t"): name for each, name in places.items()}
             rows = await context.services.db.rows(
-                f"select t.id, {_named(values)} from {table._meta.tablename} t where t.id = any($1::uuid[])",
+                f"select t.id, {_named(written)} from {table._meta.tablename} t where t.id = any($1::uuid[])",
                 *args,
             )
             found: Mapping[UUID, Row] = {row["id"]: row for row in rows}
             return [found[id][places[each]] if id in found else None for id, each in wanted]
 
-        return context.loader(("computed", table), load), (row_id(root), expression), as_it_is
+        values = context.loader(("computed", table), load)
+        return lambda root: (values, (row_id(root), expression), as_it_is)
 
-    return looked_up(find, description, reads=["id"])
+    return looked_up(begin, description, reads=["id"])

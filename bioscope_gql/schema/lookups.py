@@ -4,7 +4,7 @@
 and then takes each answer without waiting. Anywhere else they are resolvers like others.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,11 @@ Found = tuple[Loader | None, Any, Show] | None
 READY = None
 """Instead of a loader: nothing has to be read, the key is the answer."""
 
-Find = Callable[..., Found]
-"""Takes a context, a view and the arguments of the field."""
+Find = Callable[[Any], Found]
+"""Takes an object, such as a view."""
+
+Begin = Callable[..., Find]
+"""Takes a context and the arguments of the field, and finds for any number of objects."""
 
 
 def as_it_is(value: Any) -> Any:
@@ -34,11 +37,11 @@ def as_it_is(value: Any) -> Any:
 class Lookup:
     """Where an answer is found."""
 
-    find: Find
+    begin: Begin
 
     def resolve(self, context: Context, root: Any, **arguments: Any) -> Any:
         """The answer if it was read already, otherwise something to wait for."""
-        found = self.find(context, root, **arguments)
+        found = self.begin(context, **arguments)(root)
         if found is None:
             return None
         loader, key, show = found
@@ -59,9 +62,11 @@ async def _later(loader: Loader, key: Any, show: Show) -> Any:
     return show(await loader.load(key))
 
 
-def looked_up(find: Find, description: str | None = None, *, reads: Sequence[str] | None = None) -> Any:
-    """A field without arguments. `reads` are the columns of the row that `find` looks at; None: any."""
-    lookup = Lookup(find)
+def looked_up(
+    begin: Callable[[Context], Find], description: str | None = None, *, reads: Sequence[str] | None = None
+) -> Any:
+    """A field without arguments. `reads` are the columns of the row that are looked at; None: any."""
+    lookup = Lookup(begin)
 
     def resolve(root: Any, info: Info) -> Any:
         return lookup.resolve(info.context, root)
@@ -69,9 +74,9 @@ def looked_up(find: Find, description: str | None = None, *, reads: Sequence[str
     return _field(resolve, description, lookup, reads)
 
 
-def looked_up_by_id(find: Find, description: str) -> Any:
+def looked_up_by_id(begin: Begin, description: str) -> Any:
     """A field of the root that takes an id."""
-    lookup = Lookup(find)
+    lookup = Lookup(begin)
 
     def resolve(root: Any, info: Info, id: strawberry.ID) -> Any:
         return lookup.resolve(info.context, root, id=id)
@@ -79,15 +84,15 @@ def looked_up_by_id(find: Find, description: str) -> Any:
     return _field(resolve, description, lookup, None)
 
 
-def looked_up_by_model(find: Find, description: str, *, reads: Sequence[str]) -> Any:
-    """A field that may be asked about one model; `find` is told which, as `wanted`."""
+def looked_up_by_model(
+    begin: Callable[[Context, Mapping[str, Any]], Find], description: str, *, reads: Sequence[str]
+) -> Any:
+    """A field that may be asked about one model; `begin` is told which."""
 
-    def find_wanted(
-        context: Context, root: Any, model_name: Any = UNSET, model_version: Any = UNSET
-    ) -> Found:
-        return find(context, root, define.stated(model_name=model_name, model_version=model_version))
+    def begin_wanted(context: Context, model_name: Any = UNSET, model_version: Any = UNSET) -> Find:
+        return begin(context, define.stated(model_name=model_name, model_version=model_version))
 
-    lookup = Lookup(find_wanted)
+    lookup = Lookup(begin_wanted)
 
     def resolve(
         root: Any, info: Info, model_name: str | None = UNSET, model_version: str | None = UNSET

@@ -11,7 +11,7 @@ from bioscope_gql.resolvers.paging import FIRST, Listing, Page, Wish
 from bioscope_gql.schema import define, edges
 from bioscope_gql.schema.context import Context, Info
 from bioscope_gql.schema.loaders import Loader
-from bioscope_gql.schema.lookups import READY, Found, Lookup, as_it_is, looked_up
+from bioscope_gql.schema.lookups import READY, Find, Found, Lookup, as_it_is, looked_up
 from bioscope_gql.schema.views import row_id
 from bioscope_gql.schema.words import Direction
 
@@ -36,33 +36,37 @@ class Edge(Generic[T]):
     node: T
 
 
-def _nodes(_context: Context, shown: Any) -> Found:
-    return shown.pages, shown.key, lambda page: [shown.show.of(row) for row in page.rows]
+def _nodes(_context: Context) -> Find:
+    return lambda shown: (shown.pages, shown.key, lambda page: [shown.show.of(row) for row in page.rows])
 
 
-def _edges(_context: Context, shown: Any) -> Found:
-    def edges(page: Page) -> list[Edge[Any]]:
-        pairs = zip(page.rows, page.cursors, strict=True)
-        return [Edge(cursor=cursor, node=shown.show.of(row)) for row, cursor in pairs]
+def _edges(_context: Context) -> Find:
+    def find(shown: Any) -> Found:
+        def edges(page: Page) -> list[Edge[Any]]:
+            pairs = zip(page.rows, page.cursors, strict=True)
+            return [Edge(cursor=cursor, node=shown.show.of(row)) for row, cursor in pairs]
 
-    return shown.pages, shown.key, edges
+        return shown.pages, shown.key, edges
 
-
-def _page_info(_context: Context, shown: Any) -> Found:
-    def info(page: Page) -> PageInfo:
-        first, last = (page.cursors[0], page.cursors[-1]) if page.cursors else (None, None)
-        return PageInfo(
-            has_next_page=page.has_next,
-            has_previous_page=page.has_previous,
-            start_cursor=first,
-            end_cursor=last,
-        )
-
-    return shown.pages, shown.key, info
+    return find
 
 
-def _total_count(_context: Context, shown: Any) -> Found:
-    return shown.counts, shown.key, as_it_is
+def _page_info(_context: Context) -> Find:
+    return lambda shown: (shown.pages, shown.key, _info)
+
+
+def _info(page: Page) -> PageInfo:
+    first, last = (page.cursors[0], page.cursors[-1]) if page.cursors else (None, None)
+    return PageInfo(
+        has_next_page=page.has_next,
+        has_previous_page=page.has_previous,
+        start_cursor=first,
+        end_cursor=last,
+    )
+
+
+def _total_count(_context: Context) -> Find:
+    return lambda shown: (shown.counts, shown.key, as_it_is)
 
 
 @define.type
@@ -92,8 +96,9 @@ def root_list(
 ) -> Any:
     """A list that starts at the root: what of a table the viewer may see."""
 
-    def connect(context: Context, _root: Any, asked: Wish) -> Any:
-        return connection_of(context, show(), listing, asked)
+    def connect(context: Context, asked: Wish) -> Callable[[Any], Any]:
+        connection = connection_of(context, show(), listing, asked)
+        return lambda _root: connection
 
     return _listed(connect, filter_by, order_by, description)
 
@@ -125,30 +130,26 @@ def has_many(
 ) -> Any:
     """The rows that point here by a foreign key, as a list of pages."""
 
-    def connect(context: Context, root: Any, asked: Wish) -> Any:
-        return Connection(
-            pages=edges.pages_under(context, key, listing, asked),
-            counts=edges.counts_under(context, key, listing, asked),
-            key=row_id(root),
-            show=show(),
-        )
+    def connect(context: Context, asked: Wish) -> Callable[[Any], Any]:
+        pages = edges.pages_under(context, key, listing, asked)
+        counts, shown = edges.counts_under(context, key, listing, asked), show()
+        return lambda root: Connection(pages=pages, counts=counts, key=row_id(root), show=shown)
 
     return _listed(connect, filter_by, order_by, description)
 
 
 def _listed(
-    connect: Callable[[Context, Any, Wish], Any], filter_by: Any, order_by: Any, description: str
+    connect: Callable[[Context, Wish], Callable[[Any], Any]], filter_by: Any, order_by: Any, description: str
 ) -> Any:
     """The field with the arguments that all lists have, and the filter and order that this one has."""
 
-    def find(
+    def begin(
         context: Context,
-        root: Any,
         first: Any = FIRST,
         after: Any = UNSET,
         filter: Any = UNSET,
         order_by: Any = UNSET,
-    ) -> Found:
+    ) -> Find:
         order = define.sent(order_by)
         asked = paging.wish(
             define.sent(first),
@@ -157,9 +158,10 @@ def _listed(
             descending=order is None or order.direction is Direction.DESC,
             wanted=define.wanted(filter),
         )
-        return READY, connect(context, root, asked), as_it_is
+        connection = connect(context, asked)
+        return lambda root: (READY, connection(root), as_it_is)
 
-    lookup = Lookup(find)
+    lookup = Lookup(begin)
 
     def resolve(
         root: Any,

@@ -21,10 +21,10 @@ from graphql.validation.rules.max_introspection_depth_rule import MAX_LIST_DEPTH
 from bioscope_gql.errors import Refusal
 from bioscope_gql.schema.reads import Reads, reads
 from bioscope_gql.transport.costs import Price, price
-from bioscope_gql.transport.executor import Plans
 from bioscope_gql.transport.limits import Limits, TooComplex, refuse_above, refuse_large, root_fields
 from bioscope_gql.transport.masking import FormattedError, rejected
 from bioscope_gql.transport.overlaps import overlaps_within
+from bioscope_gql.transport.plans import Plans
 
 BYTES_PER_CHARACTER = 400
 """Memory that a document takes for each character of its text, parsed and planned; measured with many short
