@@ -19,6 +19,7 @@ from bioscope_gql.services import Services
 from bioscope_gql.transport.execution import Call
 from bioscope_gql.transport.http import GraphQLEndpoint
 from bioscope_gql.transport.limits import Limits
+from tests.clients import a_client
 
 HUGE = 10**9
 SILENCE_SECONDS = 0.3
@@ -97,7 +98,7 @@ async def a_front(
     )
     app = Starlette(routes=[Route("/graphql", endpoint), WebSocketRoute("/graphql", endpoint)])
     transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://lab", timeout=60) as http:
+    async with a_client(transport=transport, base_url="http://lab", timeout=60) as http:
         try:
             yield Front(app, http)
         finally:

@@ -26,6 +26,7 @@ from bioscope_gql.transport.execution import Call
 from bioscope_gql.transport.http import GraphQLEndpoint
 from bioscope_gql.transport.limits import Limits
 from bioscope_gql.transport.wire import Wire
+from tests.clients import a_client
 
 Json = dict[str, Any]
 
@@ -326,8 +327,8 @@ async def a_door(
         listening.listen()
         port = listening.getsockname()[1]
         serving = asyncio.create_task(server.serve([listening]))
-        async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=PATIENCE_SECONDS
+        async with a_client(
+            base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS
         ) as http:
             door = Door(port, endpoint, desk, bench, spool, http, server, serving)
             try:

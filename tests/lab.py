@@ -30,6 +30,7 @@ from bioscope_gql.services import Services
 from bioscope_gql.settings import S3, App, Kafka, KafkaTopics, Limits, Settings
 from bioscope_gql.storage.blobs import image_key
 from bioscope_gql.vocabulary import Role, uuid7
+from tests.clients import a_client
 from tests.lab_documents import RUN, UPLOAD, WATCH
 from tests.lab_worker import MODEL, TestWorker
 
@@ -375,7 +376,7 @@ async def a_lab(
         )
         keeps_none = DefaultCookiePolicy(allowed_domains=[])  # one client stands for many people
         http = await stack.enter_async_context(
-            httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS, cookies=CookieJar(keeps_none))
+            a_client(base_url=url, timeout=PATIENCE_SECONDS, cookies=CookieJar(keeps_none))
         )
         if connected:
             async with asyncio.timeout(PATIENCE_SECONDS):

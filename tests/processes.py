@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import psutil
 
+from tests.clients import a_client
 from tests.lab import PASSWORD, unwrapped
 from tests.lab_documents import UPLOAD
 from tests.test_cli import environment
@@ -106,7 +107,7 @@ class Server:
         return code
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
-        async with httpx.AsyncClient(base_url=self.url, timeout=LIMIT_SECONDS) as http:
+        async with a_client(base_url=self.url, timeout=LIMIT_SECONDS) as http:
             return await http.get(path, headers=headers)
 
     async def ask(self, query: str, token: str | None = None, **variables: Any) -> Any:
@@ -116,7 +117,7 @@ class Server:
     async def post(self, query: str, token: str | None = None, **variables: Any) -> httpx.Response:
         headers = {"authorization": f"Bearer {token}"} if token else {}
         body = {"query": query, "variables": variables}
-        async with httpx.AsyncClient(base_url=self.url, timeout=LIMIT_SECONDS) as http:
+        async with a_client(base_url=self.url, timeout=LIMIT_SECONDS) as http:
             return await http.post("/graphql", json=body, headers=headers)
 
     async def until(self, query: str, expected: Any, token: str | None = None) -> None:
@@ -128,7 +129,7 @@ class Server:
     async def upload(self, dataset: str, file: bytes, token: str) -> Any:
         """What becomes of one file."""
         variables = {"dataset": dataset, "files": [None]}
-        async with httpx.AsyncClient(base_url=self.url, timeout=LIMIT_SECONDS) as http:
+        async with a_client(base_url=self.url, timeout=LIMIT_SECONDS) as http:
             answer = await http.post(
                 "/graphql",
                 data={

@@ -34,6 +34,7 @@ from bioscope_gql.storage.blobs import BlobStore
 from bioscope_gql.storage.disk import DiskStore
 from bioscope_gql.storage.links import LinkSigner
 from bioscope_gql.storage.s3 import S3Options, S3Store
+from tests.clients import a_client
 
 SECRET = b"a secret of thirty-two bytes ...."
 S3, MINIO = "BIOSCOPE_TEST_S3", "BIOSCOPE_TEST_MINIO"
@@ -128,7 +129,7 @@ async def _ask_s3(options: S3Options, method: str, query: dict[str, Any] | None 
     region, keys = options.region, Credentials(options.access_key, options.secret_key)
     url = BaseURL(options.endpoint, region).build(method, region, options.bucket, query_params=query or {})
     signed = presign_v4(method, url, region, keys, datetime.now(UTC), 60)
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with a_client() as client:
         answer = await client.request(method, signed.geturl())
     return answer.raise_for_status()
 
@@ -160,7 +161,7 @@ class Minio:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(30):
+        async with a_client() as client, asyncio.timeout(30):
             while not await self._serves(client):
                 assert self.process.poll() is None, "MinIO ended at its start."
                 await asyncio.sleep(0.05)

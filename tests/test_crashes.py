@@ -17,6 +17,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from bioscope_gql.embedded.stack import read_stack
+from tests.clients import a_client
 from tests.folders import a_folder
 from tests.lab import Json, a_picture, unwrapped
 from tests.lab_documents import RUN, UPLOAD, WATCH
@@ -53,7 +54,7 @@ async def dev(data_dir: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process,
 
 
 async def an_analyst(url: str, data_dir: Path) -> httpx.AsyncClient:
-    client = httpx.AsyncClient(base_url=url, timeout=60)
+    client = a_client(base_url=url, timeout=60)
     person = '{email: "c@lab.example", username: "crash", password: "long enough for it"}'
     register = f"mutation {{ register(input: {person}) {{ __typename }} }}"
     await client.post("/graphql", json={"query": register})

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import pytest
 
 from bioscope_gql.storage.links import LinkAltered, LinkSigner
 from bioscope_gql.transport.verification import Verification
+from tests.clients import a_client
 from tests.lab import Lab, Person, a_picture
 from tests.stores import SECRET
 from tests.test_files import KEY, TEN, Site, a_site, problem
@@ -113,7 +113,7 @@ async def test_the_download_of_a_damaged_picture_says_so(lab: Lab) -> None:
     found = await ada.ask("query ($id: ID!) { image(id: $id) { downloadUrl } }", id=id)
     await damage(lab)
 
-    async with httpx.AsyncClient() as http:
+    async with a_client() as http:
         answer = await http.get(found["downloadUrl"])
 
     assert problem(answer) == DAMAGED

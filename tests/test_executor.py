@@ -35,6 +35,20 @@ query ($model: String, $n: Int = 1) { images { nodes {
 """
 
 
+ODD = """
+query ($size: ThumbnailSize!) {
+  __typename
+  images { __typename nodes {
+    __typename dataset { name } a: thumbnailUrl(size: SMALL) b: thumbnailUrl(size: $size)
+    now: downloadUrl(expiresIn: 0) uploadedBy { __typename ... on User { email sessions { current } } }
+  } }
+  classifications { nodes { items { nodes { status maxAttempts image { analyzed pixelSize { x } } } } } }
+  models { nodes { labels contentTypes queuedItems } }
+}
+"""
+"""Methods that are told who asks and what for, lists of leaves, and a link of a length that is refused."""
+
+
 async def answers(
     lab: Lab, viewer: Viewer, query: str, variables: dict[str, str]
 ) -> tuple[ExecutionResult, ExecutionResult]:
@@ -92,6 +106,18 @@ async def test_every_query_has_the_same_answer_to_the_byte(lab: Lab) -> None:
     assert different == []
 
 
+async def test_what_a_field_refuses_is_told_in_its_place_and_the_rest_is_answered(lab: Lab) -> None:
+    ada, _ = await classified(lab, datasets=1, images=3)
+    viewer = Viewer(id=UUID(ada.id), role=Role.ANALYST)
+
+    first, second = await answers(lab, viewer, ODD, {"size": "LARGE"})
+
+    assert [error.path for error in first.errors or ()] == [["images", "nodes", n, "now"] for n in range(3)]
+    assert first.data is not None
+    assert {node["dataset"]["name"] for node in first.data["images"]["nodes"]} == {"smears"}
+    assert steady(written(first)) == steady(written(second))
+
+
 async def test_an_operation_of_which_something_is_kept_answers_the_same_again(lab: Lab) -> None:
     ada, ids = await classified(lab, datasets=2, images=3)
     queries = {name: query for name, (query, _) in (COSTS | EDGES).items()}
@@ -130,6 +156,12 @@ async def test_what_is_kept_of_an_operation_forgets_its_variables(lab: Lab) -> N
         assert told == [{"label": "dark"}, None, {"label": "dark"}, {"label": "dark"}]
         refused = (await ada.send(each, n=0)).json()["errors"]
         assert [error["path"] for error in refused] == [["images"]]
+    sized = "query ($size: ThumbnailSize) { images { nodes { thumbnailUrl(size: $size) } } }"
+    links = [
+        (await ada.ask(sized, size=size))["nodes"][0]["thumbnailUrl"].split("?")[0]
+        for size in ("SMALL", "LARGE", "SMALL")
+    ]
+    assert links[0] == links[2] != links[1]
     for more in (True, False, True):
         data = (await ada.send(query, n=1, more=more)).json()["data"]
         assert ("width" in data["images"]["nodes"][0], "kind" in data["__type"]) == (more, more)

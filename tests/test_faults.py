@@ -21,6 +21,7 @@ from bioscope_gql import migrations
 from bioscope_gql.embedded.cluster import STATE_DIR
 from bioscope_gql.embedded.postgres import Postgres
 from tests.answerer import Answerer
+from tests.clients import a_client
 from tests.folders import a_folder
 from tests.lab import Place, Refused, a_lab, unwrapped
 from tests.lab_documents import RUN
@@ -55,7 +56,7 @@ class Customers:
     async def order(self, url: str) -> None:
         """Order until the server is gone."""
         variables = {"input": {"target": {"imageId": self.image}}}
-        async with httpx.AsyncClient(base_url=url, headers=self.headers, timeout=20) as http:
+        async with a_client(base_url=url, headers=self.headers, timeout=20) as http:
             with suppress(httpx.TransportError):
                 while True:
                     answer = await http.post("/graphql", json={"query": RUN, "variables": variables})

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from bioscope_gql.storage.disk import DiskStore
 from bioscope_gql.storage.links import LinkSigner
 from bioscope_gql.transport.files import Files
+from tests.clients import a_client
 from tests.stores import SECRET
 
 KEY = "images/a/b"
@@ -39,7 +40,7 @@ class Site:
         self.port = 0
         self._app = Starlette(routes=[self.files.route()])
         self._served = asyncio.Event()
-        self.http = httpx.AsyncClient(trust_env=False)
+        self.http = a_client()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

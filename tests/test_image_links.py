@@ -6,6 +6,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from tests.clients import a_client
 from tests.lab import Lab, Refused, a_picture
 from tests.test_images import PNG, one
 
@@ -22,7 +23,7 @@ async def test_links_lead_to_the_original_and_its_thumbnails(lab: Lab) -> None:
     data = a_picture(3, (600, 300))
     image = await one(ada, "血 1.png", data)
     links = await ada.ask(LINKS, id=image["id"])
-    async with httpx.AsyncClient() as anybody:
+    async with a_client() as anybody:
         original = await anybody.get(links["downloadUrl"])
         part = await anybody.get(links["downloadUrl"], headers={"range": "bytes=10-19"})
         thumbnails = [await anybody.get(links[name]) for name in ("small", "thumbnailUrl", "large")]

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from bioscope_gql.storage.comparison import compare
+from tests.clients import a_client
 from tests.lab import Lab, Person, Place, a_lab, a_picture, unwrapped
 from tests.lab_documents import UPLOAD
 from tests.stores import an_s3_store, s3_options, settings_of
@@ -88,7 +89,7 @@ async def test_any_name_is_kept_shown_and_downloaded_and_none_is_refused(anywher
 
     report = await as_sent(ada, dataset, list(zip(NAMES, pictures, strict=True)))
     seen = []
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with a_client() as http:
         for file, data in zip(report["files"], pictures, strict=True):
             shown = await ada.ask(SHOWN, id=file["image"]["id"])
             original, small = await http.get(shown["downloadUrl"]), await http.get(shown["thumbnailUrl"])
@@ -119,7 +120,7 @@ async def test_a_thumbnail_has_one_link_for_some_minutes_and_may_be_kept_as_long
     id = report["files"][0]["image"]["id"]
 
     links = {(await ada.ask(SHOWN, id=id))["thumbnailUrl"] for _ in range(3)}
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with a_client() as http:
         answer = await http.get(min(links))
 
     kept = re.fullmatch(r"private, max-age=(\d+), immutable", answer.headers["cache-control"])

@@ -17,6 +17,7 @@ from bioscope_gql.storage.s3 import S3Options, S3Store
 from bioscope_gql.transport.oauth import TokenEndpoint
 from bioscope_gql.transport.originals import Originals
 from bioscope_gql.worker.sdk import Options, Picture, Worker
+from tests.clients import a_client
 from tests.lab import PATIENCE_SECONDS, Lab, Person, Place, a_lab, a_picture
 from tests.lab_machines import Machine, a_machine
 from tests.test_images import one
@@ -147,7 +148,7 @@ async def test_a_picture_whose_bytes_are_gone_is_not_found(lab: Lab) -> None:
 def routes_over(services: Services) -> httpx.AsyncClient:
     originals = Originals(services, origin_of=lambda _: "http://lab.example")
     app = Starlette(routes=[*originals.routes(), TokenEndpoint(services).route()])
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://lab.example")
+    return a_client(transport=httpx.ASGITransport(app), base_url="http://lab.example")
 
 
 async def test_while_the_store_is_away_the_answer_says_when_to_come_again(lab: Lab) -> None:
@@ -224,7 +225,7 @@ async def test_a_classifier_of_the_old_system_shows_its_secret_where_it_gets_a_l
             await get(replace(old, token=token), download(id))
             for token in (f"{machine.client_id}.", f"{machine.client_id}.x", f".{machine.secret}", ".")
         ]
-        async with httpx.AsyncClient() as anybody:
+        async with a_client() as anybody:
             fetched = await anybody.get(answer.json()["url"])
         await machine.revoke()
         revoked = await get(old, download(id))

@@ -12,6 +12,7 @@ import asyncpg
 import httpx
 import pytest
 
+from tests.clients import a_client
 from tests.grounds import variables
 from tests.lab import Place, a_picture
 from tests.lab_documents import RUN
@@ -59,7 +60,7 @@ class Load:
                 await self._more.wait()
 
     async def _work(self) -> None:
-        async with httpx.AsyncClient(timeout=LIMIT_SECONDS, trust_env=False) as http:
+        async with a_client(timeout=LIMIT_SECONDS) as http:
             for number in self._names:
                 server = self.servers[number % len(self.servers)]
                 await self._make(http, server, f"smears {number}")
@@ -105,7 +106,7 @@ async def test_a_stop_under_load_ends_all_in_good_order_and_loses_nothing(place:
         await server.upload(dataset, a_picture(), token)
         run = (await server.ask(RUN, token, input={"target": {"datasetId": dataset}}))["id"]
         watcher = await stack.enter_async_context(a_watcher(server, run, token))
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=LIMIT_SECONDS, trust_env=False))
+        http = await stack.enter_async_context(a_client(timeout=LIMIT_SECONDS))
         stream = await stack.enter_async_context(
             http.stream(
                 "POST",

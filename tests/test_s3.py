@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import pytest
 
 from bioscope_gql.errors import ConfigurationError
 from bioscope_gql.storage.blobs import BlobMissing, BlobStore, Reader, StoreUnavailable
 from bioscope_gql.storage.s3 import S3Options, S3Store
 from bioscope_gql.storage.s3_bucket import PROBE
+from tests.clients import a_client
 from tests.stores import (
     Minio,
     Way,
@@ -164,7 +164,7 @@ async def test_a_check_leaves_nothing_behind(store: S3Store, options: S3Options)
 
 async def test_a_link_is_a_download_of_the_name_that_was_given(store: S3Store) -> None:
     await put(store, b"0123456789")
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with a_client() as client:
         answer = await client.get(link(store, "próbka №1.png"))
         part = await client.get(link(store, "a.png"), headers={"Range": "bytes=2-4"})
 
@@ -179,7 +179,7 @@ async def test_a_link_is_a_download_of_the_name_that_was_given(store: S3Store) -
 
 async def test_a_link_without_a_name_is_shown_and_may_be_kept(store: S3Store) -> None:
     await put(store, b"0123456789")
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with a_client() as client:
         answer = await client.get(link(store, content_type="image/webp"))
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "image/webp"
@@ -191,7 +191,7 @@ async def test_a_link_expires_and_can_not_be_altered(real_options: S3Options) ->
     now = time.time()
     async with (
         an_s3_store(real_options, clock=lambda: now) as store,
-        httpx.AsyncClient(trust_env=False) as client,
+        a_client() as client,
     ):
         await put(store, b"0123456789")
         good = link(store, "a.png")
@@ -213,7 +213,7 @@ async def test_links_name_the_endpoint_of_their_reader(options: S3Options) -> No
     async with (
         an_s3_store(other) as store,
         S3Store(far) as distant,
-        httpx.AsyncClient(trust_env=False) as client,
+        a_client() as client,
     ):
         await put(store, b"0123456789")
         readers: tuple[Reader, ...] = ("browser", "worker")
@@ -232,7 +232,7 @@ async def test_the_server_is_given_the_checksum_to_compare(real_options: S3Optio
     async with an_s3_store(real_options) as store:
         digest = hashlib.sha256(b"0123456789")
         await put(store, b"0123456789", digest.hexdigest())
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with a_client() as client:
             answer = await client.get(link(store), headers={"x-amz-checksum-mode": "ENABLED"})
         assert answer.headers.get("x-amz-checksum-sha256") == b64encode(digest.digest()).decode()
 

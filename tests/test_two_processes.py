@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.clients import a_client
 from tests.grounds import variables
 from tests.lab import PASSWORD, Place, unwrapped
 from tests.people import LOGIN, REFRESH
@@ -23,8 +24,8 @@ async def two_servers(place: Place, grace_seconds: int) -> AsyncIterator[list[ht
     async with (
         serving(place.folder, "serve", **settings) as one,
         serving(place.folder, "serve", **settings) as other,
-        httpx.AsyncClient(base_url=one.url, timeout=20) as first,
-        httpx.AsyncClient(base_url=other.url, timeout=20) as second,
+        a_client(base_url=one.url, timeout=20) as first,
+        a_client(base_url=other.url, timeout=20) as second,
     ):
         await one.register("clara")
         yield [first, second]

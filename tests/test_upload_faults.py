@@ -21,6 +21,7 @@ from bioscope_gql.services import Services
 from bioscope_gql.storage import janitor
 from bioscope_gql.storage.comparison import Comparison
 from bioscope_gql.storage.folder import DRAFTS
+from tests.clients import a_client
 from tests.folders import a_folder
 from tests.grounds import variables
 from tests.lab import PATIENCE_SECONDS, Lab, Place, a_lab, a_picture, services_of
@@ -123,7 +124,7 @@ async def test_a_server_that_is_killed_while_it_takes_pictures_leaves_nothing_th
             ask = 'mutation { createDataset(input: {name: "d"}) { ... on Dataset { id } } }'
             dataset = (await server.ask(ask, token))["id"]
             headers, body = an_upload(dataset)
-            async with httpx.AsyncClient(base_url=server.url, timeout=20) as http:
+            async with a_client(base_url=server.url, timeout=20) as http:
                 sent = asyncio.create_task(
                     http.post(
                         "/graphql", content=body, headers={**headers, "authorization": f"Bearer {token}"}
@@ -163,7 +164,7 @@ async def test_a_store_that_stands_still_during_an_upload_leaves_nothing_once_it
             await anna.upload(dataset, [("first.png", a_picture(99))])
             minio.signal(signal.SIGSTOP)
             try:
-                async with httpx.AsyncClient(base_url=lab.url, timeout=60) as http:
+                async with a_client(base_url=lab.url, timeout=60) as http:
                     headers, body = an_upload(dataset)
                     began = asyncio.get_running_loop().time()
                     answer = await http.post("/graphql", content=body, headers={**headers, **anna.headers})

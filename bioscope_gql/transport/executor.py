@@ -34,17 +34,18 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
         super().__init__(*args, **options)
         self._kept = Plans() if plans is None else plans
         self._steps: Planned = {}
-        self._begin_reading()
+        self.begin_reading()
 
-    def _begin_reading(self) -> None:
+    def begin_reading(self) -> None:
+        """Forget what was found with another context."""
         self._ahead: set[int] = set()
         """Fields whose objects were read for from above, by the identity of their details."""
         self._finds: dict[int, Find] = {}
-        """Lookups that begun with this context, by the identity of their steps."""
+        """Lookups that began with this context, by the identity of their steps."""
 
     def build_per_event_executor(self, payload: Any) -> "ViewExecutor":
         executor = cast("ViewExecutor", super().build_per_event_executor(payload))
-        executor._begin_reading()
+        executor.begin_reading()
         return executor
 
     def execute_collected_root_fields(self, root_type: Any, root: Any, fields: Any, *rest: Any) -> Any:
