@@ -327,9 +327,7 @@ async def a_door(
         listening.listen()
         port = listening.getsockname()[1]
         serving = asyncio.create_task(server.serve([listening]))
-        async with a_client(
-            base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS
-        ) as http:
+        async with a_client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS) as http:
             door = Door(port, endpoint, desk, bench, spool, http, server, serving)
             try:
                 yield door
