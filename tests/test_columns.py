@@ -22,7 +22,10 @@ from tests.test_executor import IMAGES, RESULTS, executed, steady, written
 from tests.test_queries import COSTS, EDGES, FOR_ADMINS, a_reader, classified
 
 SELECTED = re.compile(r't\."(\w+)"')
-LIST = re.compile(r'select ((?:t\."\w+", )*t\."\w+")(?:, \S+ as order_value)? from (?:\w+ r, )?(\w+) t')
+COLUMNS = r'select ((?:t\."\w+", )*t\."\w+")'
+LIST = re.compile(COLUMNS + r"(?:, \S+ as order_value)? from (?:\w+ r, )?(\w+) t")
+FOUND = re.compile(COLUMNS + r", k\.order_value from \(.+?\) k cross join lateral \(select \* from (\w+) t")
+"""Rows whose ids were found first."""
 
 Columns = dict[str, list[str]]
 
@@ -30,7 +33,9 @@ Columns = dict[str, list[str]]
 def selected(statements: list[str]) -> Columns:
     """What was selected of each table, by statements that read each table once."""
     found: Columns = {}
-    for columns, table in (each for sql in statements for each in LIST.findall(sql)):
+    for columns, table in (
+        each for sql in statements for pattern in (LIST, FOUND) for each in pattern.findall(sql)
+    ):
         names = SELECTED.findall(columns)
         assert found.setdefault(table, names) == names
     return found

@@ -203,11 +203,13 @@ async def root_page(
         visible = VISIBLE[listing.table](viewer, args, "t")
         sql = _select(viewer, listing, asked, shown, args, lambda _: [visible])
     else:
-        # The newest of each dataset and of those the newest: no more rows than that, wherever they lie.
+        # The newest of each dataset and of those the newest: no more rows than that, wherever they lie, and
+        # from an index where it can be. Then what is shown of them is read.
         # A second look at visibility inside would make the planner expect hardly any row.
-        under = _select(viewer, listing, asked, shown, args, lambda home: [f"{home}.{column} = mine.id"])
-        sql = f"select r.* from unnest({mine}) as mine(id) cross join lateral ({under}) r"
-        sql = f"{sql} order by {_sorted(asked)} limit {asked.first + 1}"
+        under = _select(viewer, listing, asked, None, args, lambda home: [f"{home}.{column} = mine.id"])
+        found = f"select r.* from unnest({mine}) as mine(id) cross join lateral ({under}) r"
+        found = f"{found} order by {_sorted(asked, 'r')} limit {asked.first + 1}"
+        sql = _shown(listing, table_columns(listing.table, "t", shown), found, _sorted(asked, "k"))
     return _page(listing, asked, await db.rows(sql, *args))
 
 
@@ -277,15 +279,17 @@ Within = Callable[[str], Sequence[str]]
 """The conditions that a list is narrowed by before any filter; told the home of a part's rows."""
 
 
-def _select(viewer: Viewer, listing: Listing, asked: Wish, shown: Shown, args: Args, within: Within) -> str:
-    """The rows of a page and one more; those that share a value by their ids."""
+def _select(
+    viewer: Viewer, listing: Listing, asked: Wish, shown: Shown | None, args: Args, within: Within
+) -> str:
+    """The rows of a page and one more; those that share a value by their ids. No `shown`: their ids alone."""
     order = listing.orders[asked.order]
     after = None
     if asked.after is not None:
         after = _read_cursor(asked.after, order, _binding(listing, asked))
     has_value = after is None or after[0] is not None
     kinds = [each for each in ((True, False) if order.nullable else (True,)) if has_value or not each]
-    listed, selects = table_columns(listing.table, "t", shown), []
+    listed, selects = None if shown is None else table_columns(listing.table, "t", shown), []
     for valued in kinds:
         part = order.part(listing, asked.wanted, args, valued=valued)
         open_wishes = {name: value for name, value in asked.wanted.items() if name not in part.settled}
@@ -311,27 +315,32 @@ def _beyond(asked: Wish, part: Part, after: "Place | None", args: Args, *, value
     return [f"{part.id} {way} {args(after[1])}"]
 
 
-def _part(listing: Listing, listed: str, asked: Wish, part: Part, where: Sequence[str]) -> str:
+def _part(listing: Listing, listed: str | None, asked: Wish, part: Part, where: Sequence[str]) -> str:
     way = "desc" if asked.descending else "asc"
     covered = listing.covered(asked)
     # The limit is a literal on purpose: with a parameter the generic plan ignores how small it is.
     found = (
-        f"select {'t.id' if covered else listed}, {part.value} as order_value from {part.source}"
-        f" where {' and '.join([*part.given, *where])}"
+        f"select {'t.id' if covered or listed is None else listed}, {part.value} as order_value"
+        f" from {part.source} where {' and '.join([*part.given, *where])}"
         f" order by {part.value} {way}, {part.id} {way} limit {asked.first + 1}"
     )
-    if not covered:
+    if not covered or listed is None:
         return found
     # Only then are rows read; PostgreSQL would read every row that the index passes over.
+    return _shown(listing, listed, found, f"k.order_value {way}, k.id {way}")
+
+
+def _shown(listing: Listing, listed: str, found: str, order: str) -> str:
+    """The rows whose ids were found, one by one: with the limit inside no table is ever read whole."""
     return (
-        f"select {listed}, k.order_value from ({found}) k join {listing.name} t on t.id = k.id"
-        f" order by k.order_value {way}, k.id {way}"
+        f"select {listed}, k.order_value from ({found}) k"
+        f" cross join lateral (select * from {listing.name} t where t.id = k.id limit 1) t order by {order}"
     )
 
 
-def _sorted(asked: Wish) -> str:
+def _sorted(asked: Wish, alias: str) -> str:
     way = "desc" if asked.descending else "asc"
-    return f"r.order_value {way} nulls last, r.id {way}"
+    return f"{alias}.order_value {way} nulls last, {alias}.id {way}"
 
 
 def _page(listing: Listing, asked: Wish, rows: Sequence[Row]) -> Page:
