@@ -7,7 +7,7 @@ from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from bioscope_gql.db import Database
+from bioscope_gql.db import KEEP_PLANS, Database
 from bioscope_gql.vocabulary import uuid7
 
 BATCH = 500
@@ -23,6 +23,7 @@ async def rows_per_second(db: Database, dataset: UUID, count: int) -> float:
     began = time.perf_counter()
     run = uuid7()
     async with db.transaction() as tx:
+        await tx.execute(KEEP_PLANS)
         await tx.execute(
             "insert into classifications (id, dataset, model, model_name, model_version, total, queued)"
             " select $1, $2, id, name, version, $3::int, $3 from models limit 1", run, dataset, count,
@@ -35,6 +36,7 @@ async def rows_per_second(db: Database, dataset: UUID, count: int) -> float:
     for first in range(0, count, BATCH):
         part = rows[first : first + BATCH]
         async with db.transaction() as tx:
+            await tx.execute(KEEP_PLANS)
             await tx.execute(
                 "update classification_items set status = 'SUCCEEDED', finished_at = clock_timestamp()"
                 " where id = any($1::uuid[])", [row["id"] for row in part],

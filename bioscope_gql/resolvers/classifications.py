@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from bioscope_gql import policy
-from bioscope_gql.db import Args, Connection, Row, certain
+from bioscope_gql.db import BULK_SECONDS, Args, Connection, Row, begin_bulk, certain
 from bioscope_gql.errors import InvalidInput, ModelUnavailable, NotFound, NothingToDo
 from bioscope_gql.live.hub import Change
 from bioscope_gql.policy import Action, Viewer
@@ -16,8 +16,6 @@ from bioscope_gql.tables import Classification, ClassificationItem
 from bioscope_gql.vocabulary import PRIORITY_RANK, AccessLevel, Priority, uuid7
 
 COLUMNS = table_columns(Classification, "t")
-BULK_SECONDS = 60
-"""A run over a large dataset is one statement, which may take longer than others."""
 
 INSERT = f"""
 with chosen as materialized (
@@ -157,7 +155,7 @@ async def run(services: Services, viewer: Viewer, order: Order) -> Row:
     if not await idempotency.is_repeat(services.db, viewer, order.idempotency_key):
         await services.rates.run(viewer)
     async with services.db.transaction() as tx:
-        await tx.execute(f"set local statement_timeout = '{BULK_SECONDS}s'")
+        await begin_bulk(tx)
         known = await _claimed(tx, viewer, order, images, id)
         row = await _made(services, tx, viewer, order, images, id) if known is None else None
     if row is None:

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from bioscope_gql import policy
-from bioscope_gql.db import Args, Connection
+from bioscope_gql.db import BULK_SECONDS, Args, Connection, begin_bulk
 from bioscope_gql.errors import InvalidInput, NotFound
 from bioscope_gql.live.hub import Change
 from bioscope_gql.policy import Viewer
 from bioscope_gql.resolvers import audit, datasets, runs, words
-from bioscope_gql.resolvers.classifications import BULK_SECONDS
 from bioscope_gql.services import Services
 from bioscope_gql.vocabulary import AccessLevel
 
@@ -33,7 +32,7 @@ async def images(services: Services, viewer: Viewer, sent: Sequence[str]) -> tup
     """
     ids = _bounded(services, sent)
     async with services.db.transaction() as tx:
-        await tx.execute(f"set local statement_timeout = '{BULK_SECONDS}s'")
+        await begin_bulk(tx)
         homes = await _homes(tx, viewer, ids)
         for home in homes:
             await datasets.reach(
@@ -58,7 +57,7 @@ async def dataset(services: Services, viewer: Viewer, id: UUID | str | None) -> 
         NotFound, Forbidden: as for `images`.
     """
     async with services.db.transaction() as tx:
-        await tx.execute(f"set local statement_timeout = '{BULK_SECONDS}s'")
+        await begin_bulk(tx)
         row = await datasets.reach(
             tx, viewer, id, AccessLevel.MANAGE, "delete the dataset", "for update of t"
         )

@@ -3,12 +3,12 @@
 from uuid import UUID
 
 from bioscope_gql import policy
-from bioscope_gql.db import Args, Connection, Row, certain
+from bioscope_gql.db import BULK_SECONDS, Args, Connection, Row, begin_bulk, certain
 from bioscope_gql.errors import Conflict, NotFound, NothingToDo
 from bioscope_gql.live.hub import Change
 from bioscope_gql.policy import Action, Viewer
 from bioscope_gql.resolvers import audit, newest, runs, words
-from bioscope_gql.resolvers.classifications import BULK_SECONDS, COLUMNS
+from bioscope_gql.resolvers.classifications import COLUMNS
 from bioscope_gql.services import Services
 from bioscope_gql.vocabulary import AccessLevel
 
@@ -96,7 +96,7 @@ async def _locked(
     tx: Connection, viewer: Viewer, id: UUID | str | None, doing: str, *, for_owner: bool
 ) -> Row:
     """The run, locked; `for_owner`: whoever made it needs no more than to contribute."""
-    await tx.execute(f"set local statement_timeout = '{BULK_SECONDS}s'")
+    await begin_bulk(tx)
     args = Args([words.read_id(id)])
     visible = policy.visible_classifications(viewer, args, "t")
     access = policy.access_level(viewer, args, "d")

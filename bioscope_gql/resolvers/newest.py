@@ -7,8 +7,7 @@ of their ids, after runs and items, as everybody does; whoever comes second sees
 from collections.abc import Collection
 from uuid import UUID
 
-from bioscope_gql.db import Connection
-from bioscope_gql.resolvers.classifications import BULK_SECONDS
+from bioscope_gql.db import BULK_SECONDS, Connection
 
 LOCKED = "select id from images where id = any({ids}) order by id for no key update"
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from bioscope_gql.db import Args, Connection, Row
+from bioscope_gql.db import KEEP_PLANS, Args, Connection, Row
 from bioscope_gql.events.messages import Failed, Failure, Ok, SeedResult, Started
 from bioscope_gql.resolvers import newest, runs, words
 from bioscope_gql.resolvers.paging import (
@@ -109,6 +109,7 @@ async def record(services: Services, answers: Sequence[Answer]) -> Applied:
         asyncpg.PostgresError: and nothing of the batch was applied.
     """
     async with services.db.transaction() as tx:
+        await tx.execute(KEEP_PLANS)
         matched, foreign = await _matched(tx, answers)
         locked = await runs.lock(tx, {run for _, run in matched})
         # A run that was deleted between the two statements took its items along.
