@@ -120,14 +120,16 @@ async def test_puts_and_deletions_of_neighbours_never_hinder_each_other(store: D
 
 
 async def test_one_key_may_be_written_deleted_and_read_at_once(store: DiskStore) -> None:
-    written = [bytes([number]) * 300_000 for number in range(4)]
+    written, left = [bytes([number]) * 300_000 for number in range(4)], 2
 
     async def write() -> None:
+        nonlocal left
         for data in written * 10:
             await put(store, data=data)
+        left -= 1
 
     async def delete() -> None:
-        for _ in range(60):
+        while left:
             await store.delete([KEY])
 
     async def look() -> None:

@@ -28,7 +28,7 @@ DRAFTS = ".drafts"
 DRAFT_SECONDS = 600
 """A draft that nobody has locked or written to for so long was left by a process that was killed."""
 
-SETTLE_TRIES = 20
+SETTLE_TRIES = 100
 
 
 class Stopped(Exception):
@@ -70,7 +70,10 @@ def write(root: Path, path: Path, source: Path | bytes, sha256: str | None, stop
 def _draft(root: Path) -> Iterator[Path]:
     """The path of a new file, which is gone afterwards unless it was renamed."""
     draft = root / DRAFTS / secrets.token_hex(16)
-    _make_directory(draft.parent, root)
+    changed: set[Path] = set()
+    _make_directory(draft.parent, root, changed)
+    for each in changed:
+        _sync_directory(each)
     try:
         yield draft
     finally:
@@ -98,32 +101,40 @@ def _private(path: str, flags: int) -> int:
 
 
 def _settle(draft: Path, path: Path, root: Path) -> None:
-    """Rename the draft, durably, though a deletion may take the empty directory meanwhile."""
+    """Rename the draft, durably, though a deletion may take the empty directory meanwhile.
+
+    What is slow, the disk, comes when the file is in its place and no deletion takes its directory.
+    """
+    changed = {path.parent}
     for tries_left in reversed(range(SETTLE_TRIES)):
         try:
-            _make_directory(path.parent, root)
+            _make_directory(path.parent, root, changed)
             os.replace(draft, path)
         except FileNotFoundError:
             if tries_left == 0:
                 raise
         else:
-            with suppress(FileNotFoundError):  # deleted already, with its directory
-                _sync_directory(path.parent)
+            for each in changed:
+                with suppress(FileNotFoundError):  # deleted already, with its directory
+                    _sync_directory(each)
             return
 
 
-def _make_directory(path: Path, root: Path) -> None:
-    """Make it and those above it. FileNotFoundError means that a deletion took one of them meanwhile."""
+def _make_directory(path: Path, root: Path, changed: set[Path]) -> None:
+    """Make it and those above it; `changed` are then those with a new entry, which must reach the disk.
+
+    FileNotFoundError means that a deletion took one of them meanwhile.
+    """
     if path.exists():
         _refuse_links(path, root)
         return
     if path == root:
         path.parent.mkdir(parents=True, exist_ok=True)
     else:
-        _make_directory(path.parent, root)
+        _make_directory(path.parent, root, changed)
+    changed.add(path.parent)
     with suppress(FileExistsError):  # not `exist_ok`, which looks again and fails if it is gone by then
         path.mkdir(mode=0o700)
-    _sync_directory(path.parent)
 
 
 def _refuse_links(path: Path, root: Path) -> None:
