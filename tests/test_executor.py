@@ -48,6 +48,11 @@ query ($size: ThumbnailSize!) {
 """
 """Methods that are told who asks and what for, lists of leaves, and a link of a length that is refused."""
 
+REFUSED = """
+query ($size: ThumbnailSize) { images { nodes { thumbnailUrl(size: $size) latestResult { label } } } }
+"""
+"""Of a size that is null."""
+
 
 async def answers(
     lab: Lab, viewer: Viewer, query: str, variables: dict[str, str]
@@ -165,6 +170,22 @@ async def test_what_is_kept_of_an_operation_forgets_its_variables(lab: Lab) -> N
     for more in (True, False, True):
         data = (await ada.send(query, n=1, more=more)).json()["data"]
         assert ("width" in data["images"]["nodes"][0], "kind" in data["__type"]) == (more, more)
+
+
+async def test_an_argument_that_can_not_be_leaves_the_operation_as_quick_as_it_was(lab: Lab) -> None:
+    ada, _ = await classified(lab, datasets=1, images=1)
+    document, plans = parse(REFUSED), Plans()
+    told = []
+    for variables in ({"size": None}, {"size": "LARGE"}):
+        context = Context(lab.services, Viewer(id=UUID(ada.id), role=Role.ANALYST))
+        told.append(await executed(ViewExecutor, context, document, variables, plans=plans))
+
+    assert [[error.path for error in each.errors or ()] for each in told] == [
+        [["images", "nodes", 0, "thumbnailUrl"]],
+        [],
+    ]
+    kept = [step for _, steps in plans.steps.values() for step in steps]
+    assert {step.name: step.is_plain for step in kept} == {"images": True, "nodes": True, "label": True}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from graphql import (
     BooleanValueNode,
@@ -80,6 +80,14 @@ class Plans:
     steps: Planned = field(default_factory=dict)
 
 
+def _refuse(*_: Any) -> NoReturn:
+    """Instead of a field whose arguments can't be: graphql-core tells it, with its place."""
+    raise LookupError
+
+
+REFUSED = Lookup(_refuse)
+
+
 def step_of(
     schema: GraphQLSchema, parent_type: GraphQLObjectType, name: str, details: Any, variables: Any
 ) -> Step:
@@ -102,12 +110,14 @@ def step_of(
         try:
             sent = get_argument_values(definition, node, variables, details[0].fragment_variable_values)
         except GraphQLError:
-            return step  # told, with its place, where the field is executed
-        arguments = direct.arguments(sent)
-        if isinstance(direct, Edge):
-            step.lookup, step.arguments = direct.lookup, arguments
+            # Others may do, so it stays a lookup or method: what is kept of the fields above depends on that.
+            step.lookup, step.method = (REFUSED, None) if isinstance(direct, Edge) else (None, _refuse)
         else:
-            step.method = direct.bound(arguments)
+            arguments = direct.arguments(sent)
+            if isinstance(direct, Edge):
+                step.lookup, step.arguments = direct.lookup, arguments
+            else:
+                step.method = direct.bound(arguments)
     step.direct = direct is not None
     return step
 
