@@ -209,7 +209,7 @@ async def root_page(
         under = _select(viewer, listing, asked, None, args, lambda home: [f"{home}.{column} = mine.id"])
         found = f"select r.* from unnest({mine}) as mine(id) cross join lateral ({under}) r"
         found = f"{found} order by {_sorted(asked, 'r')} limit {asked.first + 1}"
-        sql = _shown(listing, table_columns(listing.table, "t", shown), found, _sorted(asked, "k"))
+        sql = _shown(listing, table_columns(listing.table, "t", shown), found, asked)
     return _page(listing, asked, await db.rows(sql, *args))
 
 
@@ -327,14 +327,15 @@ def _part(listing: Listing, listed: str | None, asked: Wish, part: Part, where: 
     if not covered or listed is None:
         return found
     # Only then are rows read; PostgreSQL would read every row that the index passes over.
-    return _shown(listing, listed, found, f"k.order_value {way}, k.id {way}")
+    return _shown(listing, listed, found, asked)
 
 
-def _shown(listing: Listing, listed: str, found: str, order: str) -> str:
+def _shown(listing: Listing, listed: str, found: str, asked: Wish) -> str:
     """The rows whose ids were found, one by one: with the limit inside no table is ever read whole."""
     return (
         f"select {listed}, k.order_value from ({found}) k"
-        f" cross join lateral (select * from {listing.name} t where t.id = k.id limit 1) t order by {order}"
+        f" cross join lateral (select * from {listing.name} t where t.id = k.id limit 1) t"
+        f" order by {_sorted(asked, 'k')}"
     )
 
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -17,8 +16,6 @@ from bioscope_gql.resolvers.paging import EVERYTHING, Shown
 from bioscope_gql.schema.loaders import Batch, Loader
 from bioscope_gql.services import Services
 from bioscope_gql.tables import Table
-
-NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -55,7 +52,7 @@ class Context:
             raise Unauthenticated("Sign in first: send `Authorization: Bearer <access token>`.")
         return self.caller
 
-    def loader(self, name: Hashable, batch: Batch, known: Mapping[Any, Any] = NOTHING) -> Loader:
+    def loader(self, name: Hashable, batch: Batch, known: Mapping[Any, Any] | None = None) -> Loader:
         """The loader that goes by `name`, made on first use; it batches, and remembers what is `known`."""
         found = self._loaders.get(name)
         if found is None:

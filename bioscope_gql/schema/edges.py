@@ -16,7 +16,7 @@ from bioscope_gql.policy import VISIBLE, Viewer, Visibility
 from bioscope_gql.resolvers import paging, words
 from bioscope_gql.resolvers.image_lists import of_model
 from bioscope_gql.resolvers.paging import Listing, Page, Wanted, Wish
-from bioscope_gql.schema.context import NOTHING, Context, Info
+from bioscope_gql.schema.context import Context, Info
 from bioscope_gql.schema.loaders import Loader
 from bioscope_gql.schema.lookups import (
     Find,
@@ -98,7 +98,7 @@ def by_id(context: Context, table: type[Table], visible: Visibility | None = Non
     async def load(ids: Sequence[UUID]) -> list[Row | None]:
         return await _rows_by(context, table, "id", rule, ids)
 
-    return context.loader(("by_id", table, rule), load, context.known.get(table, NOTHING))
+    return context.loader(("by_id", table, rule), load, context.known.get(table))
 
 
 def root_one(show: Callable[[], type[Any]], description: str) -> Any:

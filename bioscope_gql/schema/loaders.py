@@ -36,10 +36,10 @@ class Loader:
     keys.
     """
 
-    def __init__(self, read: Batch, tasks: set[asyncio.Task[Any]], known: Mapping[Any, Any]) -> None:
+    def __init__(self, read: Batch, tasks: set[asyncio.Task[Any]], known: Mapping[Any, Any] | None) -> None:
         self._read, self._tasks = read, tasks
         self._rounds: dict[Hashable, _Round] = {}
-        self._values: dict[Hashable, Any] = dict(known)
+        self._values: dict[Hashable, Any] = dict(known or {})
         self._open: _Round | None = None
 
     def peek(self, key: Any) -> Any:

@@ -1,6 +1,7 @@
 """Connections: pages of a list as clients see them. Rows are read when asked for, and only once."""
 
 from collections.abc import Callable, Sequence
+from inspect import Parameter, Signature, signature
 from typing import Any, Generic, TypeVar
 
 import strawberry
@@ -163,30 +164,21 @@ def _listed(
 
     lookup = Lookup(begin)
 
-    def resolve(
-        root: Any,
-        info: Info,
-        first: Any = FIRST,
-        after: Any = UNSET,
-        filter: Any = UNSET,
-        order_by: Any = UNSET,
-    ) -> Any:
-        return lookup.resolve(info.context, root, first=first, after=after, filter=filter, order_by=order_by)
+    def resolve(root: Any, info: Info, **arguments: Any) -> Any:
+        return lookup.resolve(info.context, root, **arguments)
 
-    annotations: dict[str, Any] = {"info": Info, "first": int | None, "after": str | None}
-    chosen: Callable[..., Any] = resolve
-    if filter_by is None and order_by is None:
-
-        def chosen(root: Any, info: Info, first: Any = FIRST, after: Any = UNSET) -> Any:
-            return resolve(root, info, first, after)
-    elif order_by is None:
-        annotations |= {"filter": filter_by | None}
-
-        def chosen(root: Any, info: Info, first: Any = FIRST, after: Any = UNSET, filter: Any = UNSET) -> Any:
-            return resolve(root, info, first, after, filter)
-    else:
-        annotations |= {"filter": filter_by | None, "order_by": order_by | None}
-    chosen.__annotations__ = annotations
+    taken = {"first": (int | None, FIRST), "after": (str | None, UNSET)}
+    if filter_by is not None:
+        taken["filter"] = filter_by | None, UNSET
+    if order_by is not None:
+        taken["order_by"] = order_by | None, UNSET
+    root_and_info = list(signature(resolve).parameters.values())[:2]
+    listed = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in taken.items()
+    ]
+    # What Strawberry makes the arguments of the field of.
+    resolve.__signature__ = Signature([*root_and_info, *listed])  # type: ignore[attr-defined]
     # Of a row that many others point to, its id.
     facts = {"lookup": lookup, "reads": ["id"]}
-    return strawberry.field(resolver=chosen, description=description or None, metadata=facts)
+    return strawberry.field(resolver=resolve, description=description or None, metadata=facts)

@@ -1,4 +1,4 @@
-"""graphql-core's executor with three shortcuts. What it answers, errors too, is what graphql-core answers.
+"""graphql-core's executor with three short ways. What it answers, errors too, is what graphql-core answers.
 
 What an object simply has, a column of its row or an attribute, is read and written without a resolver. Before
 objects are gone through, all that they point to is read, so that the rest is one walk that waits for nothing.
@@ -25,6 +25,11 @@ Asked: TypeAlias = tuple[Step, Sequence[Any]]
 
 class _LongWayError(Exception):
     """What the walk met is not there yet, or not as it was promised."""
+
+
+def _row(shown: Any) -> Any:
+    """What an object simply has: a mapping of the columns of its row, or of its attributes."""
+    return shown.row if isinstance(shown, View) else getattr(shown, "__dict__", {})
 
 
 class ViewExecutor(ExecutorThrowingOnIncremental):
@@ -70,9 +75,11 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
         if not steps or not all(map(self._is_plain, steps)):
             return execute(parent_type, source_value, path, fields, context)
         answer = self._walked(steps, source_value)
-        ahead = self._foreseen(steps, [source_value]) if answer is ABSENT else []
+        if answer is not ABSENT:
+            return answer
+        ahead = self._foreseen(steps, [source_value])
         if not ahead:
-            return execute(parent_type, source_value, path, fields, context) if answer is ABSENT else answer
+            return execute(parent_type, source_value, path, fields, context)
 
         async def after() -> Any:
             await self._read(ahead)
@@ -84,7 +91,7 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
         return after()
 
     def _is_plain(self, step: Step) -> bool:
-        """Whether the walk can answer a field with all below it; of an abstract type it shows then."""
+        """Whether the walk can answer a field with all below it. Below an abstract type it finds out."""
         if step.is_plain is None:
             below = [] if step.shows is None else self._below(step.shows, step.details)
             step.is_plain = step.direct and all(map(self._is_plain, below))
@@ -101,7 +108,7 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
             return ABSENT
 
     def _object(self, steps: Iterable[Step], shown: Any) -> dict[str, Any]:
-        row = shown.row if isinstance(shown, View) else getattr(shown, "__dict__", {})
+        row = _row(shown)
         answers: dict[str, Any] = {}
         for step in steps:
             value = row.get(step.column, ABSENT) if step.column is not None else self._value(step, shown)
@@ -129,12 +136,11 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
             if Undefined in items or (None in items and not step.nullable_items):
                 raise _LongWayError
             return items
-        if step.shows is None:
-            return [
-                None if each is None else self._object(self._steps_of(step, each), each) for each in values
-            ]
-        steps = self._below(step.shows, step.details)
-        return [None if each is None else self._object(steps, each) for each in values]
+        steps = None if step.shows is None else self._below(step.shows, step.details)
+        return [
+            None if each is None else self._object(steps or self._steps_of(step, each), each)
+            for each in values
+        ]
 
     def _value(self, step: Step, shown: Any) -> Any:
         if step.method is not None:
@@ -157,13 +163,6 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
         if not isinstance(found, GraphQLObjectType) or not self.schema.is_sub_type(step.promises, found):
             raise _LongWayError
         return self._below(found, step.details)
-
-    def complete_object_value(
-        self, return_type: GraphQLObjectType, details: Any, info: Any, path: Path, result: Any, context: None
-    ) -> Any:
-        if isinstance(result, View) and type_name(result) == return_type.name:
-            return self.collect_and_execute_subfields(return_type, details, path, result, context)
-        return super().complete_object_value(return_type, details, info, path, result, context)
 
     def complete_list_value(
         self, return_type: Any, details: Any, info: Any, path: Path, result: Any, context: None
@@ -228,8 +227,7 @@ class ViewExecutor(ExecutorThrowingOnIncremental):
         try:
             if step.lookup is not None:
                 return self._find(step, step.lookup)(shown)
-            row = shown.row if isinstance(shown, View) else getattr(shown, "__dict__", {})
-            value = row[step.column] if step.column is not None else self._value(step, shown)
+            value = _row(shown)[step.column] if step.column is not None else self._value(step, shown)
         except Exception:  # noqa: BLE001 - it comes again on the long way, and is told there with its place
             return None
         return READY, value, as_it_is
